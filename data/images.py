@@ -1,0 +1,148 @@
+"""Pictures on disk <-> pictures in memory: the only place that knows 0..255, and the only one that decodes.
+
+Everything is read by Pillow: other decoders crash the process on files that Pillow refuses with an error.
+"""
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # decoders allowed, whatever the extension
+MAX_PIXELS = 179_000_000  # checked in the header, before anything is decoded
+
+Image.init()  # else Pillow knows only five formats by heart
+# Above half of its own limit Pillow warns; ours is an error at MAX_PIXELS and silence below.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+class PictureError(ValueError):
+    """One file could not be read or written; the message names it."""
+
+    exit_code = 2
+
+    def __init__(self, path: str | Path, reason: str):
+        super().__init__(f"{path}: {reason}")
+        self.path = str(path)
+        self.reason = reason
+
+    def __reduce__(self):  # it crosses from loader processes to the training process
+        return PictureError, (self.path, self.reason)
+
+
+def find_pictures(root: Path) -> list[str]:
+    """Paths below `root`, relative to it, of every file with one of EXTENSIONS, sorted; a folder that is
+    reached twice through symbolic links is searched once."""
+    return sorted(os.path.relpath(path, root) for path in _walk(root))
+
+
+def _walk(root: Path) -> Iterator[str]:
+    seen = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        identity = os.path.realpath(folder)
+        if identity in seen:
+            folders.clear()
+            continue
+        seen.add(identity)
+        folders.sort()
+        for name in files:
+            if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
+                yield os.path.join(folder, name)
+
+
+def open_picture(path: str | Path) -> Image.Image:
+    """Decode one file to an upright RGB picture.
+
+    EXIF orientation is applied, transparency is composited over white, 16-bit and float values are scaled to
+    8 bits (not clipped), CMYK is converted, and of an animation the first frame is taken.
+
+    Raises:
+        PictureError: whatever is wrong with the file.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise PictureError(path, f"{image.width} x {image.height} px is above {MAX_PIXELS} px")
+            image.load()
+            return to_rgb(ImageOps.exif_transpose(image))
+    except PictureError:
+        raise
+    except FileNotFoundError:
+        raise PictureError(path, "no such file") from None
+    except Exception as error:  # a damaged file makes Pillow raise almost anything
+        raise PictureError(path, _reason(error, path)) from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode of Pillow's to RGB, as open_picture's docstring says."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = Image.fromarray(_to_8_bits(np.asarray(image), image.mode))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _to_8_bits(values: np.ndarray, mode: str) -> np.ndarray:
+    values = values.astype(np.float64)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if mode != "F" and low >= 0 and high <= 65535:
+        low, high = 0.0, 65535.0  # 16 bits, also when they arrive as mode "I"
+    elif mode == "F" and low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    scaled = (np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-12)
+    return np.rint(scaled * 255).astype(np.uint8)
+
+
+def save_picture(image: Image.Image, path: Path) -> None:
+    """Write in the format of the extension, under a temporary name first: `path` is there whole or not at all.
+
+    JPEG at quality 95, WebP lossless; other formats by their defaults.
+    """
+    settings = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"lossless": True}}
+    temporary = path.with_name(f".{path.stem[:100]}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        image.save(temporary, **settings.get(path.suffix.lower(), {}))
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def to_tensor(image: Image.Image | np.ndarray) -> Tensor:
+    """RGB picture or uint8 [H, W, 3] -> uint8 [3, H, W]."""
+    return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1)
+
+
+def normalise(pictures: Tensor) -> Tensor:
+    """uint8 of any shape -> float32 in [-1, 1], on the same device."""
+    return pictures.to(torch.float32).div_(127.5).sub_(1.0)
+
+
+def denormalise(pictures: Tensor) -> Tensor:
+    """[-1, 1] of any shape -> uint8, rounded to nearest (truncation would darken by half a level)."""
+    return pictures.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_picture(tensor: Tensor) -> Image.Image:
+    """[3, H, W] in [-1, 1] -> RGB picture."""
+    return Image.fromarray(denormalise(tensor).permute(1, 2, 0).cpu().numpy())
+
+
+def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
+    """The middle square of a picture at size x size: shorter side to `size` (bicubic, antialiased, aspect
+    kept), then a centre crop. How held-out pictures are brought to the size of training."""
+    return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+
+
+def _reason(error: Exception, path: str | Path) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not a picture in an allowed format" if os.path.getsize(path) else "the file is empty"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,134 @@
+"""Checkpoints: atomic, checksummed, and everything needed to be the same run.
+
+A checkpoint is `step_00001000.pt` with `step_00001000.pt.sha256` beside it (the form that `sha256sum -c` reads).
+The checksum is written first, so a checkpoint that exists has one. It holds only tensors and plain
+containers and is loaded with weights_only=True: no code of a file is ever run.
+
+    format     of this file
+    step       steps done
+    config     the whole configuration, as plain values
+    method     the method's state_dict: networks and image pools
+    optimizers one state_dict a player
+    random     {seed, step}: every draw of the loop is a function of these two
+"""
+
+import hashlib
+import io
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.atomic import write_atomically
+from engine.exits import UserError
+
+FORMAT = 1
+_NAME = re.compile(r"step_(\d{8,})\.pt")
+
+
+class CheckpointError(UserError):
+    """A checkpoint cannot be read; the message names the file and what is wrong with it."""
+
+
+class SaveError(OSError):
+    """A checkpoint could not be written; the earlier ones are whole."""
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    return folder / f"step_{step:08d}.pt"
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Write `state` as the checkpoint of `step`.
+
+    Raises:
+        SaveError: naming the path and the bytes needed and free. Nothing is left behind.
+    """
+    path = checkpoint_path(folder, step)
+    buffer = io.BytesIO()  # in memory first: the size and the checksum are known before the disk is touched
+    torch.save({"format": FORMAT, "step": step, **state}, buffer)
+    content = buffer.getbuffer()
+    try:
+        write_atomically(_checksum_path(path), f"{hashlib.sha256(content).hexdigest()}  {path.name}\n")
+        write_atomically(path, content)
+    except OSError as error:
+        free = shutil.disk_usage(folder).free if folder.is_dir() else 0
+        raise SaveError(
+            f"{path}: could not be saved ({error.strerror}): {len(content):,} bytes needed, {free:,} free"
+        ) from error
+    return path
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Check and read one checkpoint; tensors are on the CPU.
+
+    Raises:
+        CheckpointError: missing, truncated, changed since it was written, or not one of ours.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    expected = _checksum_path(path)
+    if not expected.is_file():
+        raise CheckpointError(f"{path}: its checksum {expected.name} is missing")
+    if expected.read_text(errors="replace").split()[:1] != [_sha256(path)]:
+        raise CheckpointError(f"{path}: is damaged (its SHA-256 is not the one in {expected.name})")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # foreign bytes make the reader raise almost anything
+        raise CheckpointError(f"{path}: is not a checkpoint ({type(error).__name__} while reading)") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: is not a checkpoint of this version (format {FORMAT})")
+    return state
+
+
+def newest_checkpoint(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest good checkpoint of a run, or None, and a line for each newer one that was passed over."""
+    problems = []
+    for path in reversed(list_checkpoints(folder)):
+        try:
+            return load_checkpoint(path), problems
+        except CheckpointError as error:
+            problems.append(str(error))
+    return None, problems
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """All checkpoints by rising step."""
+    return sorted((p for p in folder.glob("step_*.pt") if _NAME.fullmatch(p.name)), key=step_of)
+
+
+def step_of(path: Path) -> int:
+    return int(_NAME.fullmatch(path.name).group(1))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a killed save left: temporary files, and checksums whose checkpoint was never renamed."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+    for path in folder.glob("step_*.pt.sha256"):
+        if not path.with_suffix("").exists():
+            path.unlink(missing_ok=True)
+
+
+def prune_checkpoints(folder: Path, keep_last: int, keep_every: int) -> None:
+    """Delete all but the newest `keep_last`, and those at multiples of `keep_every` steps (0: none)."""
+    for path in _expired(list_checkpoints(folder), keep_last, keep_every):
+        # The checksum goes last: a checkpoint without one would be called damaged.
+        path.unlink(missing_ok=True)
+        _checksum_path(path).unlink(missing_ok=True)
+
+
+def _expired(paths: list[Path], keep_last: int, keep_every: int) -> Iterator[Path]:
+    return (p for p in paths[:-keep_last] if not (keep_every and step_of(p) % keep_every == 0))
+
+
+def _checksum_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,289 @@
+"""The configuration of a run: typed, checked, and the only door to OmegaConf and pydantic.
+
+A recipe is a YAML file; `key.subkey=value` words on the command line change it. The dataclasses below and the
+options of the METHODS and SOURCES tables are the schema: they hold every default, so a recipe names only
+what it means to fix. Nothing here imports torch, so a mistake is answered at once.
+"""
+
+import dataclasses
+import difflib
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import yaml
+from annotated_types import Ge
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from engine.exits import UserError
+
+Count = Annotated[int, Ge(0)]
+Positive = Annotated[int, Ge(1)]
+
+
+class ConfigError(UserError):
+    """A wrong key or value; names the file (or the command line), the key, and what is allowed."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which pictures, and how they become batches."""
+
+    content: Any = None  # options of one of SOURCES: the photographs
+    style: Any = None  # options of one of SOURCES: the paintings
+    size: Annotated[int, Ge(16)] = 256  # px, side of a training picture
+    load_size: Annotated[int, Ge(16)] = 286  # px, pictures are resized to this before the random crop
+    flip: bool = True  # mirror half of the pictures
+    workers: Count = 2  # loader processes; 0 loads in the training process
+
+    def domains(self) -> tuple[tuple[str, Any], tuple[str, Any]]:
+        """("content", its source's options), ("style", its source's options)."""
+        return ("content", self.content), ("style", self.style)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the loop runs."""
+
+    batch_size: Positive = 1
+    device: str = "auto"
+    max_bad_steps: Positive = 20  # so many steps in a row without a finite loss end the run
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """The length of training: `constant` units at the full learning rate, then `decay` units down to zero."""
+
+    unit: Literal["epochs", "steps"] = "epochs"
+    constant: Count = 100
+    decay: Count = 100
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    every: Positive = 50  # steps between two rows of losses
+    pictures_every: Positive = 1000  # steps between two sheets of held-out samples
+    num_pictures: Positive = 4
+    wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
+    project: str = "atelier"
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    every: Positive = 1000  # steps
+    keep_last: Positive = 3
+    keep_every: Count = 0  # also keep each checkpoint at a multiple of so many steps; 0: none
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that makes a run; `to_dict` of it is what the checkpoint and config.yaml hold."""
+
+    run: str = ""  # the run folder
+    seed: Annotated[int, Ge(0)] = 0
+    method: Any = None  # options of one of METHODS
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+
+
+def load_config(path: str | Path, overrides: Sequence[str], methods: Mapping, sources: Mapping) -> Config:
+    """Read a recipe, apply `key=value` overrides and check the whole.
+
+    Args:
+        path: the YAML file.
+        overrides: words of the command line, for example "train.batch_size=4".
+        methods, sources: the METHODS and SOURCES tables; each entry's `options` is a dataclass.
+
+    Raises:
+        ConfigError: in one line, for the first mistake found.
+    """
+    values = _read_yaml(Path(path))
+    changes = _read_overrides(overrides)
+    tags = _tagged_sections(methods, sources)
+    for key, (tag, _) in tags.items():
+        _forget_options_of_another_choice(values, changes, key, tag)
+    merged = OmegaConf.merge(OmegaConf.create(values), OmegaConf.create(changes))
+    try:
+        merged = OmegaConf.to_container(merged, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from error
+    reader = _Reader(str(path), _flat_keys(changes), tags)
+    config = reader.section(Config, merged, "")
+    _check_together(config, reader)
+    return config
+
+
+def config_from_dict(values: dict, origin: str, methods: Mapping, sources: Mapping) -> Config:
+    """The inverse of `to_dict`; `origin` (a file's name) stands in the message of a ConfigError."""
+    return _Reader(origin, set(), _tagged_sections(methods, sources)).section(Config, values, "")
+
+
+def to_dict(config: Config) -> dict:
+    """Plain dicts, lists and scalars."""
+    return dataclasses.asdict(config)
+
+
+def to_yaml(config: Config) -> str:
+    return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+
+
+def differences(before: dict, after: dict) -> dict[str, tuple[Any, Any]]:
+    """Dotted keys whose values differ, with (before, after); a key that is missing counts as None."""
+    left, right = _flatten(before), _flatten(after)
+    keys = list(dict.fromkeys([*left, *right]))
+    return {key: (left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)}
+
+
+def _tagged_sections(methods: Mapping, sources: Mapping) -> dict[str, tuple[str, Mapping]]:
+    """The sections whose schema one of their own keys chooses: the key, and the table that it looks into."""
+    return {
+        "method": ("name", methods),
+        "data.content": ("source", sources),
+        "data.style": ("source", sources),
+    }
+
+
+def _check_together(config: Config, reader: "_Reader") -> None:
+    """What one value alone cannot show."""
+    if not config.run:
+        raise reader.error("run", "is missing: the folder of this run, for example run=runs/first")
+    if config.schedule.constant + config.schedule.decay < 1:
+        raise reader.error("schedule.constant", "= 0 with schedule.decay = 0: nothing would be trained")
+    if config.data.load_size < config.data.size:
+        allowed = f"must be at least data.size = {config.data.size}"
+        raise reader.error("data.load_size", f"= {config.data.load_size}: {allowed}")
+
+
+def _read_yaml(path: Path) -> dict:
+    if not path.is_file():
+        known = sorted(str(p) for p in Path("configs").glob("*.yaml"))
+        raise ConfigError(f"{path}: no such recipe{_did_you_mean(str(path), known)}")
+    try:
+        values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+        where = f", line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
+        raise ConfigError(f"{path}{where}: not a YAML file: {' '.join(str(error).split())[:160]}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: a recipe is made of `key: value` lines")
+    return values
+
+
+def _read_overrides(words: Sequence[str]) -> dict:
+    for word in words:
+        key, equals, _ = word.partition("=")
+        if key.startswith("-"):
+            raise ConfigError(f"command line: {word}: a setting is written without dashes: {word.lstrip('-')}")
+        if not equals or not key:
+            raise ConfigError(f"command line: {word}: a setting is written key=value, for example seed=1")
+    try:
+        return OmegaConf.to_container(OmegaConf.from_dotlist(list(words)), resolve=False)
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"command line: {' '.join(str(error).split())[:160]}") from error
+
+
+def _forget_options_of_another_choice(values: dict, changes: dict, key: str, tag: str) -> None:
+    """With data.style.source=folder on the command line, the recipe's options of another source are void."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        values, changes = (d.get(parent) if isinstance(d, dict) else None for d in (values, changes))
+    old, new = (d.get(last) if isinstance(d, dict) else None for d in (values, changes))
+    if isinstance(old, dict) and isinstance(new, dict) and new.get(tag, old.get(tag)) != old.get(tag):
+        values[last] = {}
+
+
+class _Reader:
+    """Builds the dataclasses from plain values; the first mistake raises."""
+
+    def __init__(self, path: str, overridden: set[str], tags: dict[str, tuple[str, Mapping]]):
+        self.path = path
+        self.overridden = overridden
+        self.tags = tags
+
+    def section(self, schema: type, values: Any, prefix: str) -> Any:
+        if not isinstance(values, dict):
+            raise self.error(prefix, f"is a section with the keys {', '.join(_names(schema))}")
+        for key in values:
+            if key not in _names(schema):
+                raise self.error(_join(prefix, key), self.unknown(str(key), schema, prefix))
+        hints = get_type_hints(schema, include_extras=True)
+        given = {}
+        for name in _names(schema):
+            key = _join(prefix, name)
+            if key in self.tags:
+                given[name] = self.tagged(values.get(name), key)
+            elif dataclasses.is_dataclass(hints[name]):
+                given[name] = self.section(hints[name], values.get(name, {}), key)
+            elif name in values:
+                given[name] = self.value(hints[name], values[name], key)
+        return schema(**given)
+
+    def unknown(self, key: str, schema: type, prefix: str) -> str:
+        known = _names(schema)
+        near = _did_you_mean(_join(prefix, key), [_join(prefix, name) for name in known], cutoff=0.8)
+        return f"is no key{near or _did_you_mean(key, known)}; known: {', '.join(known)}"
+
+    def tagged(self, values: Any, key: str) -> Any:
+        tag, table = self.tags[key]
+        allowed = ", ".join(table)
+        if not isinstance(values, dict) or tag not in values:
+            raise self.error(_join(key, tag), f"is missing; one of: {allowed}")
+        if values[tag] not in table:
+            near = _did_you_mean(str(values[tag]), table)
+            raise self.error(_join(key, tag), f"= {values[tag]}: not one of: {allowed}{near}")
+        return self.section(table[values[tag]].options, values, key)
+
+    def value(self, hint: Any, value: Any, key: str) -> Any:
+        try:
+            settings = ConfigDict(coerce_numbers_to_str=True, allow_inf_nan=False)
+            return TypeAdapter(hint, config=settings).validate_python(value)
+        except ValidationError as error:
+            allowed = error.errors()[0]["msg"].removeprefix("Input should be ")
+            choices = [str(choice) for choice in _choices(hint)]
+            near = _did_you_mean(str(value), choices)
+            shown = "nothing" if value is None else value
+            raise self.error(key, f"= {shown}: must be {allowed}{near}") from None
+
+    def error(self, key: str, problem: str) -> ConfigError:
+        return ConfigError(f"{'command line' if key in self.overridden else self.path}: {key} {problem}")
+
+
+def _names(schema: type) -> list[str]:
+    return [f.name for f in dataclasses.fields(schema)]
+
+
+def _choices(hint: Any) -> tuple:
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    if get_origin(hint) in (Annotated, types.UnionType):
+        return tuple(choice for part in get_args(hint) for choice in _choices(part))
+    return ()
+
+
+def _join(prefix: str, key: Any) -> str:
+    return f"{prefix}.{key}" if prefix else str(key)
+
+
+def _flatten(values: Mapping, prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in values.items():
+        nested = isinstance(value, Mapping)
+        flat |= _flatten(value, _join(prefix, key)) if nested else {_join(prefix, key): value}
+    return flat
+
+
+def _flat_keys(values: Mapping) -> set[str]:
+    """Every dotted key and every section on the way to it."""
+    leaves = _flatten(values)
+    return {".".join(key.split(".")[: i + 1]) for key in leaves for i in range(key.count(".") + 1)}
+
+
+def _did_you_mean(word: str, known: Any, cutoff: float = 0.5) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    return f"; did you mean {near[0]}?" if near else ""

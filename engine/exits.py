@@ -1,0 +1,55 @@
+"""How a script ends: the exit codes, and errors told to people in one line.
+
+An exception that carries an `exit_code` is for the user: its text names the file or the option and the
+mend, and no traceback is shown. Every package raises its own (`ConfigError`, `PictureError`, ...); this file
+only looks for the attribute, so nobody has to import it to be understood. Anything else is a bug.
+"""
+
+import sys
+import traceback
+from collections.abc import Callable
+
+DONE = 0  # everything was done
+BUG = 1  # a traceback exists
+USER_ERROR = 2  # the user's mistake; the line says what to change
+SOME_FAILED = 3  # finished, but some items failed; a list was written
+STOPPED = 75  # stopped by a signal after a good save; the same command goes on
+INTERRUPTED = 130  # Ctrl-C
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend; the message is the one line that says how."""
+
+    exit_code = USER_ERROR
+
+
+def is_for_user(error: BaseException) -> bool:
+    """True if `error` is told in one line, without a traceback."""
+    return hasattr(error, "exit_code")
+
+
+def run_script(main: Callable[[], int]) -> None:
+    """Run `main` and leave the process with its exit code, or with the one that its error stands for."""
+    try:
+        code = main()
+    except KeyboardInterrupt:
+        _say("interrupted")
+        code = INTERRUPTED
+    except Exception as error:
+        code = getattr(error, "exit_code", BUG)
+        if is_for_user(error):
+            _say(f"error: {error}")
+        elif log := getattr(error, "logged_in", None):
+            _say(f"bug: {type(error).__name__}: {_first_line(error)} (traceback in {log})")
+        else:
+            traceback.print_exc()
+    sys.exit(code)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0]
+
+
+def _say(line: str) -> None:
+    # A file name need not be valid UTF-8 (it arrives with surrogate escapes); saying it must not fail.
+    print(line.encode(errors="backslashreplace").decode(), file=sys.stderr)

@@ -1,0 +1,81 @@
+"""What a run tells: log.jsonl (the source of truth), sample sheets, Weights & Biases."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from engine.atomic import write_atomically
+from engine.config import LogConfig
+from engine.progress import say
+from engine.sheet import draw_sheet
+from engine.wandb_run import WandbRun
+
+
+class Logger:
+    """Writes rows and pictures of one run folder from `step` on.
+
+    Rows of log.jsonl are flat: {"time": seconds, "step": n, "loss/G": 0.3, ...}. Rows after `step`, left by a
+    process that was killed before it could save, are cut off: those steps are about to be done again. A full
+    disk or a dead service costs rows, never the run.
+    """
+
+    def __init__(self, folder: Path, log: LogConfig, config: Mapping[str, Any], step: int):
+        self.rows = folder / "log.jsonl"
+        self.sheets = folder / "samples"
+        self._write_failed = False
+        _cut_after(self.rows, step)
+        self.wandb = WandbRun(folder, log, config)
+
+    def row(self, step: int, values: Mapping[str, Any]) -> None:
+        self._append({"time": round(time.time(), 3), "step": step, **values})
+        self.wandb.log(step, values)
+
+    def event(self, step: int, text: str) -> None:
+        """A line for people, on the console and in log.jsonl."""
+        say(text)
+        self._append({"time": round(time.time(), 3), "step": step, "event": text})
+
+    def pictures(self, step: int, columns: Mapping[str, Tensor]) -> None:
+        """One sheet: samples/step_00001000.png."""
+        sheet = draw_sheet(columns)
+        try:
+            sheet.save(self.sheets / f"step_{step:08d}.png")
+        except OSError as error:
+            self._complain(error)
+        self.wandb.log_picture(step, "samples", sheet)
+
+    def close(self) -> None:
+        self.wandb.finish()
+
+    def _append(self, row: Mapping[str, Any]) -> None:
+        try:
+            with open(self.rows, "a") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            self._complain(error)
+
+    def _complain(self, error: OSError) -> None:
+        if not self._write_failed:
+            say(f"{error.filename or self.rows}: could not be written ({error.strerror}); training goes on")
+        self._write_failed = True
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The rows of a log.jsonl; a torn last line is left out."""
+    rows = []
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
+def _cut_after(path: Path, step: int) -> None:
+    if path.exists():
+        kept = [row for row in read_log(path) if row.get("step", 0) <= step]
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))

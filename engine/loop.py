@@ -1,0 +1,275 @@
+"""The only training loop: it moves the players of a method, saves, logs, and stops when asked.
+
+Every draw of step k comes from torch's generator seeded with (seed, k), every picture from (seed, position), so
+a run that was killed and resumed is, on the CPU, the same run to the bit.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.batch import Batch
+from engine.checkpoint import (
+    SaveError,
+    newest_checkpoint,
+    prune_checkpoints,
+    remove_leftovers,
+    save_checkpoint,
+)
+from engine.config import Config, ScheduleConfig, to_dict
+from engine.exits import DONE, STOPPED, UserError
+from engine.logger import Logger
+from engine.progress import progress, say
+from engine.run_folder import RunFolder
+from engine.schedule import constant_then_linear
+from engine.signals import StopRequest
+from models.method import Method, Turn
+
+FAILED_SAVES = 3  # so many in a row end the run
+
+
+class TrainingError(UserError):
+    """Training cannot go on; the message says at which step, why, and what to change."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to train and at which rates, in steps."""
+
+    schedule: ScheduleConfig
+    steps_per_epoch: int
+
+    @property
+    def unit(self) -> int:
+        """Steps in a unit of the schedule."""
+        return self.steps_per_epoch if self.schedule.unit == "epochs" else 1
+
+    @property
+    def total_steps(self) -> int:
+        return (self.schedule.constant + self.schedule.decay) * self.unit
+
+    def factor(self, step: int) -> float:
+        """What the learning rates are multiplied by in a step, counted from 0."""
+        return constant_then_linear(step // self.unit, self.schedule.constant, self.schedule.decay)
+
+
+def fit(
+    method: Method,
+    read: Callable[[int, int], Iterator[Batch]],
+    samples: Batch,
+    plan: Plan,
+    run: RunFolder,
+) -> int:
+    """Train `method` (on its device already) from the newest checkpoint of the run to the end of the plan.
+
+    Args:
+        read: (first step, step after the last) -> the batches of those steps.
+        samples: the held-out pictures of every sample sheet.
+
+    Returns the exit code: DONE, or STOPPED after a signal and a good save.
+    """
+    remove_leftovers(run.checkpoints)
+    step = restore(method, run)
+    if step >= plan.total_steps:
+        say(f"{run.path} is finished: {step} of {plan.total_steps} steps are done")
+        run.finish(step)
+        return DONE
+    run.start()
+    logger = Logger(run.path, run.config.log, to_dict(run.config), step)
+    try:
+        with StopRequest() as stop:
+            trainer = _Trainer(method, plan, run, logger, stop)
+            code = trainer.train(step, read(step, plan.total_steps), samples)
+    except torch.OutOfMemoryError as error:
+        raise _out_of_memory() from error
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error):  # what the CPU says
+            raise _out_of_memory() from error
+        raise
+    finally:
+        logger.close()
+    return code
+
+
+def restore(method: Method, run: RunFolder) -> int:
+    """Load the newest good checkpoint of the run, if there is one; returns the steps done."""
+    for optimizer in method.optimizers.values():
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+    state, problems = newest_checkpoint(run.checkpoints)
+    for problem in problems:
+        say(f"passed over: {problem}")
+    if state is None:
+        return 0
+    for key, (then, now) in run.check_same_run(state["config"]).items():
+        say(f"changed since the checkpoint: {key}: {then} -> {now}")
+    method.load_state_dict(state["method"])
+    for player, optimizer in method.optimizers.items():
+        optimizer.load_state_dict(state["optimizers"][player])
+    say(f"resuming {run.path} at step {state['step']}")
+    return state["step"]
+
+
+def move(method: Method, turn: Turn) -> None:
+    """Move one player down its loss; no other weight gets so much as a gradient."""
+    optimizer = method.optimizers[turn.player]
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    optimizer.zero_grad(set_to_none=True)
+    turn.loss.backward(inputs=weights)
+    optimizer.step()
+
+
+def set_learning_rates(method: Method, factor: float) -> dict[str, float]:
+    """Set every player's rate to its initial one times `factor`; returns the rates by player."""
+    rates = {}
+    for player, optimizer in method.optimizers.items():
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+            rates[player] = group["lr"]
+    return rates
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Make every draw of this step a function of (seed, step)."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]))
+
+
+class _Trainer:
+    def __init__(self, method: Method, plan: Plan, run: RunFolder, logger: Logger, stop: StopRequest):
+        self.method = method
+        self.plan = plan
+        self.run = run
+        self.config: Config = run.config
+        self.logger = logger
+        self.stop = stop
+        self.meter = _Meter()
+        self.bad_steps = 0
+        self.failed_saves = 0
+
+    def train(self, first: int, batches: Iterator[Batch], samples: Batch) -> int:
+        """Do steps first, first + 1, ... until the plan's end or a signal."""
+        total = self.plan.total_steps
+        self.run.set_status("running", first)
+        with progress(total, "step", f"train {self.run.path.name}", done=first) as bar:
+            for step, batch in zip(range(first, total), batches, strict=True):
+                self.step(step, batch)
+                done = step + 1
+                bar.update()
+                if done % self.config.log.every == 0 or done == total:
+                    bar.set_postfix_str(self.log(done), refresh=False)
+                if done % self.config.log.pictures_every == 0 or done == total:
+                    self.logger.pictures(done, self.draw(samples))
+                if self.stop.signal or done % self.config.checkpoints.every == 0 or done == total:
+                    self.save(done)
+                if self.stop.signal:
+                    self.logger.event(done, f"stopped by {self.stop.signal} at step {done}; the same command goes on")
+                    self.run.set_status("stopped", done, STOPPED, self.stop.signal)
+                    return STOPPED
+        self.run.finish(total)
+        return DONE
+
+    def step(self, step: int, batch: Batch) -> None:
+        """All turns of one step. A loss that is not finite moves nobody and ends the step."""
+        for line in batch.unreadable:
+            self.logger.event(step, f"replaced a picture that could not be read: {line}")
+        seed_step(self.config.seed, step)
+        self.rates = set_learning_rates(self.method, self.plan.factor(step))
+        for turn in self.method.turns(batch):
+            if not torch.isfinite(turn.loss):
+                return self.skip(step, turn, batch)
+            move(self.method, turn)
+            self.meter.add(turn.report)
+        self.bad_steps = 0
+        self.meter.count(len(batch.content))
+
+    def skip(self, step: int, turn: Turn, batch: Batch) -> None:
+        self.bad_steps += 1
+        terms = [name for name, value in turn.report.items() if not torch.isfinite(value)] or ["their sum"]
+        files = ", ".join((*batch.content_names, *batch.style_names))
+        problem = f"step {step}: the loss of the {turn.player} is not finite ({', '.join(terms)}; pictures {files})"
+        self.logger.event(step, f"{problem}: skipped")
+        if self.bad_steps >= self.config.train.max_bad_steps:
+            raise TrainingError(
+                f"{problem}, and so were the {self.bad_steps - 1} steps before it. The last checkpoint is good; "
+                "lower method.learning_rate in a new run"
+            )
+
+    def log(self, done: int) -> str:
+        """Write a row; returns the losses for the bar."""
+        losses, speed = self.meter.read()
+        row = {f"loss/{name}": value for name, value in losses.items()}
+        row |= {f"learning_rate/{player}": rate for player, rate in self.rates.items()}
+        row |= {f"speed/{name}": value for name, value in speed.items()}
+        self.logger.row(done, row | {"epoch": round(done / self.plan.steps_per_epoch, 3)})
+        return " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+
+    @torch.no_grad()
+    def draw(self, samples: Batch) -> dict[str, Tensor]:
+        self.method.eval()
+        columns = self.method.samples(samples)
+        self.method.train()
+        return columns
+
+    def save(self, done: int) -> None:
+        keep = self.config.checkpoints
+        try:
+            save_checkpoint(self.run.checkpoints, done, self.state(done))
+            prune_checkpoints(self.run.checkpoints, keep.keep_last, keep.keep_every)
+            self.run.set_status("running", done)
+            self.failed_saves = 0
+        except SaveError as error:
+            self.failed_saves += 1
+            self.logger.event(done, f"{error}; the earlier checkpoints are whole")
+            if self.stop.signal or done == self.plan.total_steps or self.failed_saves >= FAILED_SAVES:
+                raise TrainingError(f"{error}. Free some space, then give the same command again") from error
+
+    def state(self, done: int) -> dict:
+        return {
+            "config": to_dict(self.config),
+            "method": self.method.state_dict(),
+            "optimizers": {player: o.state_dict() for player, o in self.method.optimizers.items()},
+            "random": {"seed": self.config.seed, "step": done},
+        }
+
+
+class _Meter:
+    """Means of the losses and the speed since the last reading. Sums stay on the device until they are read,
+    so that a step never waits for the log."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def add(self, report: dict[str, Tensor]) -> None:
+        for name, value in report.items():
+            value = value.detach()
+            total, count = self._sums.get(name, (torch.zeros_like(value), 0))
+            self._sums[name] = (total + value, count + 1)
+
+    def count(self, pictures: int) -> None:
+        self._steps += 1
+        self._pictures += pictures
+
+    def read(self) -> tuple[dict[str, float], dict[str, float]]:
+        losses = {name: float(total) / count for name, (total, count) in self._sums.items()}
+        seconds = max(time.perf_counter() - self._since, 1e-9)
+        speed = {
+            "steps_per_second": round(self._steps / seconds, 4),
+            "pictures_per_second": round(self._pictures / seconds, 4),
+        }
+        self._reset()
+        return losses, speed
+
+    def _reset(self) -> None:
+        self._sums: dict[str, tuple[Tensor, int]] = {}
+        self._steps = self._pictures = 0
+        self._since = time.perf_counter()
+
+
+def _out_of_memory() -> TrainingError:
+    return TrainingError(
+        "out of memory: lower train.batch_size, data.size (with data.load_size) or method.generator.channels"
+    )

@@ -1,0 +1,126 @@
+"""The run folder: all that the scripts share.
+
+config.yaml      the configuration, complete
+status.json      {state, step, exit, reason}, always whole
+checkpoints/     step_00001000.pt and its .sha256
+log.jsonl        one row an event, the source of truth
+samples/         sheets of held-out pictures
+report/          what evaluate.py found
+"""
+
+import fcntl
+import json
+import traceback
+from pathlib import Path
+
+import yaml
+
+from engine.atomic import write_atomically
+from engine.config import Config, differences, to_dict, to_yaml
+from engine.exits import BUG, DONE, INTERRUPTED, UserError, is_for_user
+
+# A resumed run must be the same run: what may differ all the same. Everything else is refused.
+MAY_CHANGE = ("run", "log", "checkpoints", "schedule", "train.device", "train.max_bad_steps", "data.workers")
+
+
+class RunError(UserError):
+    """The run folder cannot be used as asked; the message says why and what to do."""
+
+
+class RunFolder:
+    """A run being trained: holds the folder's lock while the `with` block runs and says how it ended.
+
+    The lock belongs to the process (flock), so not even kill -9 leaves it behind.
+    """
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.path = Path(config.run)
+        self.checkpoints = self.path / "checkpoints"
+        self.samples = self.path / "samples"
+        self.log = self.path / "log.jsonl"
+
+    def __enter__(self) -> "RunFolder":
+        self._refuse_foreign_folder()
+        try:
+            self.samples.mkdir(parents=True, exist_ok=True)
+            self.checkpoints.mkdir(exist_ok=True)
+            self._lock = open(self.path / ".lock", "w")
+        except OSError as error:
+            raise RunError(f"run = {self.path}: cannot be written to ({error.strerror})") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise RunError(
+                f"run = {self.path}: another process is training there; wait for it or choose another run="
+            ) from None
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            self.set_status("stopped", exit_code=INTERRUPTED, reason="Ctrl-C twice")
+        elif error is not None:
+            code = getattr(error, "exit_code", BUG)
+            self.set_status("failed", exit_code=code, reason=" ".join(str(error).split())[:500])
+            if not is_for_user(error):
+                error.logged_in = self.path / "traceback.log"
+                with open(error.logged_in, "a") as file:
+                    traceback.print_exception(error, file=file)
+        self._lock.close()
+
+    def set_status(self, state: str, step: int | None = None, exit_code: int | None = None, reason: str = "") -> None:
+        """Rewrite status.json. States: running, finished, stopped (the same command goes on), failed. Without
+        a step the last one stands."""
+        path = self.path / "status.json"
+        if step is None:
+            step = json.loads(path.read_text())["step"] if path.exists() else 0
+        status = {"state": state, "step": step, "exit": exit_code, "reason": reason}
+        write_atomically(path, json.dumps(status, indent=1) + "\n")
+
+    def start(self) -> None:
+        """Write the configuration of a run that begins or goes on."""
+        write_atomically(self.path / "config.yaml", to_yaml(self.config))
+
+    def finish(self, step: int) -> None:
+        self.set_status("finished", step, DONE)
+
+    def check_same_run(self, saved: dict) -> dict[str, tuple]:
+        """Compare with the configuration of a checkpoint.
+
+        Returns the harmless differences, dotted key -> (then, now). Raises RunError if the run would not be
+        the same one: another method, other data, another seed or batch.
+        """
+        changed = differences(saved, to_dict(self.config))
+        refused = {key: pair for key, pair in changed.items() if not _may_change(key)}
+        if refused:
+            shown = "; ".join(f"{key} was {then}, is {now}" for key, (then, now) in refused.items())
+            raise RunError(f"run = {self.path} was trained with another configuration: {shown}. Choose another run=")
+        return changed
+
+    def _refuse_foreign_folder(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"run = {self.path}: is a file; a folder is wanted")
+        ours = ("config.yaml", ".lock")
+        strangers = self.path.is_dir() and any(self.path.iterdir())
+        if strangers and not any((self.path / name).exists() for name in ours):
+            raise RunError(f"run = {self.path}: this folder holds other files; choose a new or an empty one")
+
+
+def read_run_config(path: Path) -> dict:
+    """The plain configuration of a run folder; raises RunError if it is none."""
+    file = path / "config.yaml"
+    if not file.is_file():
+        what = "is no run folder (it has no config.yaml)" if path.exists() else "no such run folder"
+        raise RunError(f"{path}: {what}; train.py makes one")
+    try:
+        values = yaml.safe_load(file.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunError(f"{file}: is damaged: {' '.join(str(error).split())[:160]}") from error
+    if not isinstance(values, dict):
+        raise RunError(f"{file}: is damaged: not a mapping")
+    return values
+
+
+def _may_change(key: str) -> bool:
+    return any(key == allowed or key.startswith(f"{allowed}.") for allowed in MAY_CHANGE)

@@ -1,0 +1,58 @@
+"""Feature networks for distances between sets of pictures. The only place of metrics/ that knows torchvision."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+RANDOM_FEATURES = 64
+BATCH = 32  # pictures in one forward pass
+
+
+class RandomVGG16(nn.Module):
+    """Features of a VGG-16 that has never been trained: a fixed random measure of texture and colour that
+    needs no download (Naeem et al. 2020, "Reliable fidelity and diversity metrics", use one of 64 dimensions).
+
+    The convolutions' weights are Kaiming-normal. The mean and the deviation over space of the first ReLU of
+    each of the five blocks, together 2944 numbers, go through a random orthonormal projection to 64. Nothing
+    of it is a pretrained network's opinion, and its distances must not be called FID.
+    """
+
+    def __init__(self, seed: int):
+        super().__init__()
+        from torchvision.models.vgg import cfgs, make_layers
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.convolutions = make_layers(cfgs["D"])  # vgg16's, without its hundred million of classifier weights
+            for module in self.convolutions:
+                if isinstance(module, nn.Conv2d):
+                    nn.init.kaiming_normal_(module.weight)
+                    nn.init.zeros_(module.bias)
+            self.register_buffer("projection", nn.init.orthogonal_(torch.empty(2 * 1472, RANDOM_FEATURES)))
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        self.requires_grad_(False).eval()
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """[N, 3, H, W] in [-1, 1], sides at least 16 -> [N, 64]."""
+        x = ((pictures + 1) / 2 - self.mean) / self.std
+        found = []
+        for index, module in enumerate(self.convolutions):
+            x = module(x)
+            if index in (1, 6, 11, 18, 25):  # relu1_1, 2_1, 3_1, 4_1, 5_1
+                found += [x.mean(dim=(2, 3)), x.std(dim=(2, 3))]
+        return torch.cat(found, dim=1) @ self.projection
+
+
+@lru_cache(maxsize=4)
+def random_vgg16(seed: int) -> RandomVGG16:
+    return RandomVGG16(seed)
+
+
+@torch.no_grad()
+def random_features(pictures: Tensor, seed: int = 0) -> Tensor:
+    """[N, 3, H, W] in [-1, 1] -> float64 [N, 64] on the CPU, computed on the pictures' device."""
+    network = random_vgg16(seed).to(pictures.device)
+    return torch.cat([network(batch) for batch in pictures.split(BATCH)]).double().cpu()

@@ -1,0 +1,51 @@
+"""Methods of style translation. METHODS is their table of contents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from models.options import CycleGANOptions
+
+if TYPE_CHECKING:
+    from models.method import Method
+    from models.translator import Translator
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """A row of METHODS; the class is imported when it is built, so that reading the table is free of torch."""
+
+    options: type
+    module: str
+    implementation: str
+
+
+METHODS = {
+    "cyclegan": MethodEntry(CycleGANOptions, "models.cyclegan", "CycleGAN"),
+}
+
+
+def build_method(options: object) -> Method:
+    """The method that `options` (one of METHODS' dataclasses) describes, freshly initialised on the CPU.
+
+    The weights are drawn from torch's global generator: seed it first.
+    """
+    entry = METHODS[options.name]
+    return getattr(import_module(entry.module), entry.implementation)(options)
+
+
+def load_translator(run: str, direction: str | None = None, device: str = "auto") -> Translator:
+    """A trained run folder as a function of a picture: `load_translator("runs/demo")(pil_image)`.
+
+    Args:
+        run: the folder that train.py made.
+        direction: one of the method's directions; None takes its first ("photo2painting").
+        device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" ...
+
+    Raises an error with an `exit_code` of 2 where the run, its checkpoint or the direction is wrong.
+    """
+    from models.translator import load
+
+    return load(run, direction, device)

@@ -1,0 +1,49 @@
+"""What each method can be told: one dataclass a method, its defaults the paper's recipe.
+
+The dataclasses are the schema of the YAML's `method:` section. They stand apart from the methods so that a
+wrong key is answered before torch is imported (seconds); nothing here may import torch.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Lt
+
+Positive = Annotated[int, Ge(1)]
+Weight = Annotated[float, Ge(0)]
+
+
+@dataclass(frozen=True)
+class GeneratorOptions:
+    """The ResNet generator of Johnson et al. 2016 as CycleGAN uses it (paper, Sec. 7.2)."""
+
+    channels: Positive = 64  # ngf, the width of the first layer
+    blocks: Positive = 9  # residual blocks: 9 at 256 px, 6 at 128 px
+    upsample: Literal["transposed", "resize"] = "transposed"  # resize-convolution leaves no checkerboard
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0  # inside the residual blocks
+
+
+@dataclass(frozen=True)
+class DiscriminatorOptions:
+    """The PatchGAN discriminator of Isola et al. 2017; three layers see 70 x 70 px."""
+
+    channels: Positive = 64  # ndf
+    layers: Positive = 3  # stride-2 convolutions
+
+
+@dataclass(frozen=True)
+class CycleGANOptions:
+    """CycleGAN (Zhu, Park, Isola, Efros, ICCV 2017), with the values of the paper's reference code."""
+
+    name: Literal["cyclegan"] = "cyclegan"
+    generator: GeneratorOptions = field(default_factory=GeneratorOptions)
+    discriminator: DiscriminatorOptions = field(default_factory=DiscriminatorOptions)
+    adversarial: Literal["lsgan", "nonsaturating", "hinge", "wgan-gp"] = "lsgan"
+    gradient_penalty_weight: Weight = 10.0  # wgan-gp only
+    cycle_weight: Weight = 10.0
+    identity_weight: Weight = 5.0  # half of cycle_weight in the reference code; 0 leaves the term out
+    pool_size: Annotated[int, Ge(0)] = 50  # generated pictures remembered per domain
+    first: Literal["generators", "discriminators"] = "generators"  # who moves first in a step
+    learning_rate: Annotated[float, Gt(0)] = 2e-4
+    beta1: Annotated[float, Ge(0), Lt(1)] = 0.5
+    beta2: Annotated[float, Ge(0), Lt(1)] = 0.999

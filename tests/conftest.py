@@ -1,0 +1,72 @@
+"""Tiny runs that tests share: drawn scenes of 32 px, a few channels, seconds on one core."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+os.environ["WANDB_MODE"] = "disabled"
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+TINY = (
+    "method.generator.channels=4",
+    "method.generator.blocks=1",
+    "method.discriminator.channels=4",
+    "method.pool_size=6",
+    "data.size=32",
+    "data.load_size=36",
+    "data.content.scenes=7",
+    "data.content.held_out=6",
+    "data.content.size=32",
+    "data.style.scenes=5",
+    "data.style.held_out=6",
+    "data.style.size=32",
+    "data.workers=0",
+    "train.batch_size=2",
+    "schedule.constant=4",
+    "schedule.decay=4",
+    "log.every=2",
+    "log.num_pictures=2",
+    "log.pictures_every=4",
+    "checkpoints.every=3",
+)
+
+
+def call(script: str, *words: str | Path) -> int:
+    """Run a script's `main` in this process with a command line; an error with an exit code becomes that code."""
+    import importlib
+
+    module, argv = importlib.import_module(script), sys.argv
+    sys.argv = [f"{script}.py", *map(str, words)]
+    try:
+        return module.main()
+    except Exception as error:
+        if not hasattr(error, "exit_code"):
+            raise
+        print(error, file=sys.stderr)
+        return error.exit_code
+    finally:
+        sys.argv = argv
+
+
+def train_tiny(run: Path, *settings: str) -> int:
+    return call("train", ROOT / "configs/demo.yaml", f"run={run}", *TINY, *settings)
+
+
+def start(script: str, *words: str | Path, **environment: str) -> subprocess.Popen:
+    """The script as a process of its own, as a user would start it."""
+    command = [sys.executable, str(ROOT / f"{script}.py"), *map(str, words)]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of 8 steps; tests read it and write nothing into it."""
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    assert train_tiny(run) == 0
+    return run

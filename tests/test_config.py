@@ -1,0 +1,123 @@
+"""A mistake in the configuration is answered at once, in one line, with the mend."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data import SOURCES
+from engine.config import ConfigError, config_from_dict, differences, load_config, to_dict
+from models import METHODS
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = ROOT / "configs/demo.yaml"
+
+
+def load(*words: str, path: Path = DEMO):
+    return load_config(path, words, METHODS, SOURCES)
+
+
+@pytest.mark.parametrize(
+    ("word", "parts"),
+    [
+        ("train.batchsize=3", ["train.batchsize", "did you mean train.batch_size"]),
+        ("sede=1", ["sede", "did you mean seed"]),
+        ("method.generator.chanels=8", ["method.generator.chanels", "method.generator.channels"]),
+        ("method.name=cyclgan", ["method.name", "did you mean cyclegan"]),
+        ("method.adversarial=lsgam", ["method.adversarial", "'hinge'", "did you mean lsgan"]),
+        ("data.content.source=coko", ["data.content.source", "folder", "synthetic"]),
+        ("data.content.scenes=0", ["data.content.scenes = 0", "greater than or equal to 1"]),
+        ("method.learning_rate=-1", ["method.learning_rate = -1", "greater than 0"]),
+        ("method.learning_rate=nan", ["method.learning_rate", "finite"]),
+        ("method.generator.dropout=1", ["less than 1"]),
+        ("data.size=big", ["data.size = big", "valid integer"]),
+        ("data.size=12.5", ["data.size = 12.5", "valid integer"]),
+        ("data.flip=maybe", ["data.flip = maybe", "valid boolean"]),
+        ("data.size=128", ["data.load_size", "at least data.size = 128"]),
+        ("train=3", ["train", "batch_size"]),
+        ("seed=", ["seed = nothing", "integer"]),
+        ("run=", ["run"]),
+        ("amp", ["amp", "key=value"]),
+        ("--epochs=3", ["--epochs=3", "without dashes: epochs=3"]),
+        ("data.size=${nothing}", ["nothing"]),
+        ("data.content=[", ["command line"]),
+    ],
+)
+def test_a_wrong_setting_gets_one_line_that_names_it(word: str, parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(word)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(part in message for part in parts), message
+
+
+def test_a_mistake_in_the_file_names_the_file(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(DEMO.read_text() + "\ntrian: {batch_size: 3}\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: trian is no key; did you mean train\?"):
+        load(path=recipe)
+    recipe.write_text("run: [a\nseed: 1")
+    with pytest.raises(ConfigError, match=r"mine\.yaml, line 2: not a YAML file"):
+        load(path=recipe)
+    recipe.write_text("- a\n- b")
+    with pytest.raises(ConfigError, match=r"mine\.yaml"):
+        load(path=recipe)
+    with pytest.raises(ConfigError, match="no such recipe"):
+        load(path=tmp_path / "none.yaml")
+
+
+def test_choosing_another_source_forgets_the_options_of_the_first() -> None:
+    config = load("data.content.source=folder", "data.content.root=pictures")
+    assert (config.data.content.source, config.data.content.root) == ("folder", "pictures")
+    assert config.data.style.source == "synthetic"
+    with pytest.raises(ConfigError, match=r"data\.content\.scenes is no key"):
+        load("data.content.source=folder", "data.content.scenes=3")
+
+
+def test_overrides_win_and_defaults_fill_in() -> None:
+    config = load("train.batch_size=7", "method.generator.channels=9", "data.content.seed=5")
+    assert (config.train.batch_size, config.method.generator.channels, config.data.content.seed) == (7, 9, 5)
+    assert config.method.cycle_weight == 10.0
+
+
+def test_a_configuration_survives_the_way_through_plain_values() -> None:
+    config = load("seed=4")
+    assert config_from_dict(to_dict(config), "saved", METHODS, SOURCES) == config
+    assert differences(to_dict(config), to_dict(load("seed=5"))) == {"seed": (4, 5)}
+
+
+def test_tables_agree_with_the_tags_of_their_options() -> None:
+    assert all(entry.options().name == name for name, entry in METHODS.items())
+    assert all(entry.options().source == name for name, entry in SOURCES.items())
+
+
+@pytest.mark.parametrize("script", ["train", "evaluate", "translate", "prepare"])
+def test_help_does_not_wait_for_torch(script: str) -> None:
+    code = f"import sys; sys.argv = ['{script}.py', '--help']\nimport {script}\ntry: {script}.main()\n" + (
+        "except SystemExit: pass\nslow = {'torch', 'numpy', 'PIL', 'wandb', 'albumentations'} & set(sys.modules)\n"
+        "assert not slow, slow"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "usage:" in run.stdout
+
+
+def test_a_configuration_error_does_not_wait_for_torch_and_ends_with_2() -> None:
+    code = "import sys, runpy; sys.argv = ['train.py', 'configs/demo.yaml', 'sede=1']\n" + (
+        "try: runpy.run_path('train.py', run_name='__main__')\n"
+        "except SystemExit as end: print('torch' in sys.modules, end.code)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.stdout.split() == ["False", "2"], (run.stdout, run.stderr)
+    assert run.stderr.count("\n") == 1
+    assert "Traceback" not in run.stderr
+
+
+def test_show_prints_every_setting(capsys: pytest.CaptureFixture) -> None:
+    from tests.conftest import call
+
+    assert call("train", DEMO, "--show", "seed=11") == 0
+    shown = capsys.readouterr().out
+    assert "seed: 11" in shown
+    assert "identity_weight:" in shown

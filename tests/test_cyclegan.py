@@ -1,0 +1,163 @@
+"""A step of CycleGAN: who moves, in which order, on which loss."""
+
+import copy
+
+import pytest
+import torch
+
+from data.batch import Batch
+from engine.loop import move
+from models.cyclegan import CycleGAN
+from models.image_pool import ImagePool
+from models.losses import ADVERSARIAL, gradient_penalty
+from models.options import CycleGANOptions, DiscriminatorOptions, GeneratorOptions
+
+NETWORKS = {"generators": ("G", "F"), "discriminators": ("D_X", "D_Y")}
+
+
+def tiny(**options: object) -> CycleGAN:
+    torch.manual_seed(0)
+    small = {"generator": GeneratorOptions(4, 1), "discriminator": DiscriminatorOptions(4, 2)}
+    return CycleGAN(CycleGANOptions(**small, **options))
+
+
+def batch(n: int = 2) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    content, style = torch.rand(2, n, 3, 32, 32, generator=generator) * 2 - 1
+    return Batch(content, style)
+
+
+@pytest.mark.parametrize("first", ["generators", "discriminators"])
+def test_a_turn_moves_its_player_and_nobody_else(first: str) -> None:
+    method = tiny(first=first)
+    players = []
+    for turn in method.turns(batch()):
+        before = copy.deepcopy(method.state_dict())
+        move(method, turn)
+        moved = {key.split(".")[0] for key, value in method.state_dict().items()
+                 if isinstance(value, torch.Tensor) and not torch.equal(value, before[key])}  # fmt: skip
+        assert moved == set(NETWORKS[turn.player])
+        others = [p for player, names in NETWORKS.items() if player != turn.player for n in names
+                  for p in getattr(method, n).parameters()]  # fmt: skip
+        if not players:
+            assert all(p.grad is None for p in others)
+        players.append(turn.player)
+    assert players == [first, ({*NETWORKS} - {first}).pop()]
+
+
+def test_the_second_player_answers_to_the_moved_first_one() -> None:
+    """D's move must change the loss that G is then given, and the other way round must not change D's fakes."""
+    losses = {}
+    for moved in (True, False):
+        method = tiny(first="discriminators")
+        for turn in method.turns(batch()):
+            losses[moved, turn.player] = turn.loss.item()
+            if moved:
+                move(method, turn)
+    assert losses[True, "discriminators"] == losses[False, "discriminators"]
+    assert losses[True, "generators"] != losses[False, "generators"]
+
+
+def test_generators_loss_is_the_sum_that_the_paper_writes() -> None:
+    method = tiny()
+    x, y = batch().content, batch().style
+    turn = next(method.turns(batch()))
+    fake_y, fake_x = method.G(x), method.F(y)
+    l1, mse = torch.nn.L1Loss(), torch.nn.MSELoss()
+    score_y, score_x = method.D_Y(fake_y), method.D_X(fake_x)
+    expected = mse(score_y, torch.ones_like(score_y)) + mse(score_x, torch.ones_like(score_x))
+    expected = expected + 10 * l1(method.F(fake_y), x) + 10 * l1(method.G(fake_x), y)
+    expected = expected + 5 * l1(method.G(y), y) + 5 * l1(method.F(x), x)
+    torch.testing.assert_close(turn.loss, expected)
+
+
+def test_discriminators_loss_is_half_of_both_sides() -> None:
+    method = tiny(pool_size=0)
+    x, y = batch().content, batch().style
+    _, turn = list(method.turns(batch()))
+    mse = torch.nn.functional.mse_loss
+    expected = 0.0
+    for judge, real, fake in ((method.D_Y, y, method.G(x)), (method.D_X, x, method.F(y))):
+        right, wrong = judge(real), judge(fake.detach())
+        expected = expected + 0.5 * (mse(right, torch.ones_like(right)) + mse(wrong, torch.zeros_like(wrong)))
+    torch.testing.assert_close(turn.loss, expected)
+
+
+def test_identity_loss_can_be_left_out() -> None:
+    report = next(tiny(identity_weight=0.0).turns(batch())).report
+    assert not [name for name in report if "identity" in name]
+
+
+@pytest.mark.parametrize("adversarial", ADVERSARIAL)
+def test_every_adversarial_loss_trains_both_players(adversarial: str) -> None:
+    method = tiny(adversarial=adversarial)
+    for _ in range(2):
+        for turn in method.turns(batch()):
+            move(method, turn)
+            assert torch.isfinite(turn.loss)
+    assert all(p.grad.abs().sum() > 0 for p in method.D_Y.parameters() if p.ndim == 4)
+
+
+def test_adversarial_losses_against_hand_computed_values() -> None:
+    real, fake = torch.tensor([0.5, 2.0]), torch.tensor([-1.0, 0.5])
+    log = torch.log1p(torch.exp(torch.tensor([1.0, -0.5, -0.5, -2.0, -1.0, 0.5])))  # softplus by hand
+    expected = {
+        "lsgan": ((4 + 0.25) / 2, 0.5 * ((0.25 + 1) / 2 + (1 + 0.25) / 2)),
+        "nonsaturating": (log[:2].mean(), 0.5 * (log[2:4].mean() + log[4:].mean())),
+        "hinge": (0.25, 0.5 * (0.5 / 2 + (0 + 1.5) / 2)),
+        "wgan-gp": (0.25, -0.25 - 1.25),
+    }
+    for name, (fools, judges) in expected.items():
+        assert float(ADVERSARIAL[name].fools(fake)) == pytest.approx(float(fools))
+        assert float(ADVERSARIAL[name].judges(real, fake)) == pytest.approx(float(judges))
+
+
+def test_gradient_penalty_of_a_linear_critic_is_known() -> None:
+    """A critic w . x has the slope |w| everywhere."""
+    critic = torch.nn.Conv2d(3, 1, 4, bias=False).double()
+    real, fake = torch.rand(2, 5, 3, 4, 4, dtype=torch.float64)
+    penalty = gradient_penalty(critic, real, fake)
+    assert penalty.item() == pytest.approx((critic.weight.norm().item() - 1) ** 2)
+    penalty.backward()
+    assert critic.weight.grad.abs().sum() > 0
+
+
+def test_gradient_penalty_is_part_of_the_loss() -> None:
+    losses = {}
+    for weight in (0.0, 10.0):
+        method = tiny(adversarial="wgan-gp", gradient_penalty_weight=weight)
+        torch.manual_seed(3)
+        _, turn = list(method.turns(batch()))
+        losses[weight] = turn
+    penalty = sum(losses[10.0].report[f"{name}_penalty"] for name in ("D_X", "D_Y"))
+    torch.testing.assert_close(losses[10.0].loss, losses[0.0].loss + 10 * penalty)
+
+
+def test_pool_stores_until_full_and_then_exchanges_half_of_the_time() -> None:
+    torch.manual_seed(0)
+    pool = ImagePool(10)
+    first = torch.arange(10.0).view(10, 1, 1, 1).expand(10, 3, 2, 2)
+    assert torch.equal(pool(first), first)
+    returned = pool(torch.arange(10.0, 1010.0).view(1000, 1, 1, 1).expand(1000, 3, 2, 2))[:, 0, 0, 0]
+    exchanged = returned != torch.arange(10.0, 1010.0)
+    assert 0.45 < exchanged.float().mean() < 0.55
+    assert len(returned[exchanged].unique()) == exchanged.sum()  # nothing comes out twice
+    assert len(pool.pictures) == 10
+
+
+def test_pool_of_size_zero_returns_what_it_is_given() -> None:
+    fakes = torch.rand(4, 3, 2, 2)
+    assert torch.equal(ImagePool(0)(fakes), fakes)
+
+
+def test_pool_survives_in_the_state_dict() -> None:
+    pool, other = ImagePool(4), ImagePool(4)
+    pool(torch.rand(3, 3, 2, 2))
+    other.load_state_dict(pool.state_dict())
+    assert torch.equal(torch.stack(other.pictures), torch.stack(pool.pictures))
+
+
+def test_directions_use_their_own_generator() -> None:
+    method, x = tiny(), batch().content
+    assert torch.equal(method.translate(x), method.G(x))
+    assert torch.equal(method.translate(x, direction="painting2photo"), method.F(x))

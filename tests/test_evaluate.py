@@ -1,0 +1,148 @@
+"""evaluate.py and prepare.py, run on a tiny run as a user would."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine.report import new_report_folder, read_scores, score_table
+from metrics import METRICS
+from tests.conftest import call, train_tiny
+from tests.test_data import picture
+
+
+@pytest.fixture
+def run(tiny_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_run, tmp_path / "run"))
+
+
+def test_a_report_holds_every_metric_with_its_anchors(run: Path, capsys: pytest.CaptureFixture) -> None:
+    assert call("evaluate", run) == 0
+    printed = capsys.readouterr().out
+    found = json.loads((run / "report/metrics.json").read_text())
+    assert [score["key"] for score in found["scores"]] == list(METRICS)
+    for score in found["scores"]:
+        assert np.isfinite([score["value"], score["untouched"], score["real"]]).all()
+        assert score["n"] == 6
+        assert score["label"] in printed
+    assert found["training steps"] == 8
+    text = (run / "report/report.md").read_text()
+    assert "![grid](grid.png)" in text
+    assert all(metric.label in text for metric in METRICS.values())
+    assert "FID" not in text  # the features are random
+    assert Image.open(run / "report/grid.png").width > 3 * 32
+
+
+def test_the_score_of_the_untouched_photograph_is_the_score_of_doing_nothing(run: Path) -> None:
+    from metrics.psnr import psnr
+
+    assert call("evaluate", run) == 0
+    from data.images import normalise
+    from data.loader import read_pictures
+    from data.options import SyntheticOptions
+    from data.synthetic import open_synthetic
+
+    source = open_synthetic(SyntheticOptions(held_out=6, size=32), "content", "held_out")
+    photographs, truths = (normalise(read_pictures(s, 6, 32)[0]) for s in (source, source.counterpart()))
+    scores = {score["key"]: score for score in read_scores(run)}
+    assert scores["psnr_truth"]["untouched"] == pytest.approx(psnr(photographs, truths).mean().item(), rel=1e-5)
+
+
+def test_evaluating_twice_gives_the_same_numbers_and_keeps_the_first_report(run: Path) -> None:
+    assert call("evaluate", run) == 0
+    first = (run / "report/metrics.json").read_bytes()
+    (run / "report/notes.txt").write_text("mine")
+    assert call("evaluate", run, "--batch-size", "3") == 0
+    assert (run / "report-1/notes.txt").read_text() == "mine"
+    assert (run / "report-1/metrics.json").read_bytes() == first
+    before, after = (read_scores_of(path) for path in (run / "report-1", run / "report"))
+    assert before == pytest.approx(after, rel=1e-3)
+    assert new_report_folder(run).name == "report"
+    assert (run / "report-2").is_dir()
+
+
+def read_scores_of(report: Path) -> list[float]:
+    return [score["value"] for score in json.loads((report / "metrics.json").read_text())["scores"]]
+
+
+def test_show_prints_the_last_table_and_measures_nothing(run: Path, capsys: pytest.CaptureFixture) -> None:
+    assert call("evaluate", run, "--show") == 2
+    assert "has no report yet" in capsys.readouterr().err
+    assert call("evaluate", run) == 0
+    table = capsys.readouterr().out
+    assert call("evaluate", run, "--show") == 0
+    assert capsys.readouterr().out == table
+
+
+def test_a_folder_without_truth_is_evaluated_too(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for domain, colour in (("photographs", (40, 90, 160)), ("paintings", (200, 120, 30))):
+        (tmp_path / domain).mkdir()
+        for i in range(12):
+            pixels = np.asarray(picture(40, 36, seed=i)) // 4 + np.array(colour, np.uint8) // 2
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / domain / f"{i}.jpg")
+    (tmp_path / "photographs/bad.jpg").write_bytes(b"broken")
+    folders = [
+        word
+        for domain, name in (("content", "photographs"), ("style", "paintings"))
+        for word in (
+            f"data.{domain}.source=folder",
+            f"data.{domain}.root={tmp_path / name}",
+            f"data.{domain}.held_out_share=0.4",
+        )
+    ]
+    from tests.conftest import TINY
+
+    tiny = [word for word in TINY if not word.startswith(("data.content", "data.style"))]
+    from tests.conftest import ROOT
+
+    assert call("train", ROOT / "configs/demo.yaml", f"run={tmp_path / 'run'}", *tiny, *folders) == 0
+    assert call("evaluate", tmp_path / "run") == 0
+    assert {score["key"] for score in read_scores(tmp_path / "run")} == {
+        key for key, metric in METRICS.items() if metric.against != "truth"
+    }
+
+
+@pytest.mark.parametrize("words", [("{tmp}/none",), ("{run}", "--pictures", "-1"), ("{run}", "--batch-size", "0")])
+def test_a_users_mistake_is_code_2(words: tuple[str, ...], tiny_run: Path, tmp_path: Path) -> None:
+    assert call("evaluate", *(word.format(run=tiny_run, tmp=tmp_path) for word in words)) == 2
+
+
+def test_a_run_without_a_checkpoint_says_so(run: Path, capsys: pytest.CaptureFixture) -> None:
+    shutil.rmtree(run / "checkpoints")
+    assert call("evaluate", run) == 2
+    assert "no good checkpoint yet" in capsys.readouterr().err
+
+
+def test_prepare_draws_both_renderings_and_keeps_what_exists(tmp_path: Path) -> None:
+    words = ("synthetic", tmp_path / "drawn", "--scenes", "3", "--size", "32")
+    assert call("prepare", *words) == 0
+    names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png")}
+    assert len(names) == 6
+    assert {Path(name).name for name in names if "photographs" in name} == {
+        Path(name).name for name in names if "paintings" in name
+    }
+    first = next(iter(sorted(tmp_path.rglob("*.png"))))
+    first.write_bytes(b"mine")
+    assert call("prepare", *words) == 0
+    assert first.read_bytes() == b"mine"
+    assert call("prepare", "synthetic", tmp_path / "other", "--scenes", "0") == 2
+
+
+def test_the_table_prints_numbers_that_can_be_read() -> None:
+    row = {"label": "L", "unit": "dB", "better": "higher", "value": 12.3456, "interval": (0.5, 1234.5)}
+    table = score_table([row | {"untouched": 1.0, "truth": None, "real": 100.0, "n": 7}])
+    assert all(part in table for part in ("L, dB (n=7)", "12.35", "0.500 .. 1234", "1.000", "100.00"))
+
+
+def test_training_logs_samples_of_the_same_held_out_pictures(tmp_path: Path) -> None:
+    assert train_tiny(tmp_path / "run") == 0
+    sheets = sorted((tmp_path / "run/samples").iterdir())
+    assert [path.name for path in sheets] == ["step_00000004.png", "step_00000008.png"]
+    first, last = (np.asarray(Image.open(path)) for path in sheets)
+    assert first.shape == last.shape
+    width = first.shape[1] // 6  # columns: photograph, translation, reconstruction, and the way back
+    assert np.array_equal(first[:, :width], last[:, :width])
+    assert not np.array_equal(first[:, width : 2 * width], last[:, width : 2 * width])

@@ -1,0 +1,121 @@
+"""Metrics against closed forms and hand-made cases."""
+
+import pytest
+import torch
+
+from metrics import METRICS
+from metrics.features import RandomVGG16, random_features
+from metrics.frechet import frechet_distance, gaussian_frechet_distance
+from metrics.gradient import gradient_correlation
+from metrics.measure import Pictures, bootstrap_interval, measure
+from metrics.psnr import psnr
+from metrics.ssim import ssim
+from metrics.swd import sliced_distance, sliced_wasserstein, sliced_wasserstein_by_level
+
+
+def noise(n: int, size: int = 32, seed: int = 0) -> torch.Tensor:
+    return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def test_psnr_of_a_known_error() -> None:
+    a = torch.zeros(2, 3, 16, 16)
+    b = a + torch.tensor([0.2, 0.02]).view(2, 1, 1, 1)
+    torch.testing.assert_close(psnr(a, b), torch.tensor([20.0, 40.0]))
+
+
+def test_ssim_is_one_for_equals_and_falls_with_noise() -> None:
+    a = noise(3)
+    torch.testing.assert_close(ssim(a, a), torch.ones(3))
+    weak, strong = (ssim(a, a + amount * noise(3, seed=1)) for amount in (0.1, 0.5))
+    assert (strong < weak).all()
+    assert (weak < 1).all()
+
+
+def test_ssim_of_constant_pictures_is_the_formula() -> None:
+    """Without structure only the term of the means is left: (2ab + C1) / (a^2 + b^2 + C1), C1 = (0.01 * 2)^2."""
+    a, b = 0.5, 0.25
+    expected = (2 * a * b + 0.0004) / (a * a + b * b + 0.0004)
+    found = ssim(torch.full((1, 3, 32, 32), a), torch.full((1, 3, 32, 32), b))
+    assert found.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_gradient_correlation_sees_edges_and_not_colours() -> None:
+    a = noise(2)
+    torch.testing.assert_close(gradient_correlation(a, a), torch.ones(2))
+    torch.testing.assert_close(gradient_correlation(-0.5 * a, a), torch.ones(2))  # inverted, weaker: same edges
+    assert gradient_correlation(noise(2, seed=5), a).abs().max() < 0.2
+    assert gradient_correlation(torch.zeros(2, 3, 32, 32), a).tolist() == [0, 0]
+
+
+def test_frechet_distance_of_two_known_gaussians() -> None:
+    mean_a, mean_b = torch.tensor([0.0, 1.0]).double(), torch.tensor([3.0, 1.0]).double()
+    cov_a, cov_b = torch.diag(torch.tensor([4.0, 9.0])).double(), torch.diag(torch.tensor([1.0, 16.0])).double()
+    expected = 9 + (2 - 1) ** 2 + (3 - 4) ** 2  # of commuting covariances: the difference of their roots
+    assert gaussian_frechet_distance(mean_a, cov_a, mean_b, cov_b) == pytest.approx(expected, abs=1e-6)
+
+
+def test_frechet_distance_of_samples() -> None:
+    x = torch.randn(500, 8, generator=torch.Generator().manual_seed(0)).double()
+    assert frechet_distance(x, x) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(x + 2, x) == pytest.approx(4 * 8, abs=1e-6)
+    # Closed form for a general pair: the eigenvalues of C_a C_b, here of a scaled copy.
+    assert frechet_distance(3 * x, x) == pytest.approx(
+        float(4 * x.mean(0).square().sum() + 4 * x.T.cov().trace()), rel=1e-9
+    )
+
+
+def test_sliced_distance_of_a_shifted_set_is_the_mean_projection_of_the_shift() -> None:
+    generator = torch.Generator().manual_seed(0)
+    points, shift = torch.randn(100, 2, generator=generator), torch.tensor([3.0, 4.0])
+    found = sliced_distance(points + shift, points, 20_000, generator)
+    assert found == pytest.approx(5 * 2 / torch.pi, rel=0.02)  # E|cos| over the circle
+
+
+def test_sliced_wasserstein_sees_a_wrong_palette_a_blur_and_noise() -> None:
+    real, other = noise(24, seed=1), noise(24, seed=2)
+    floor = sliced_wasserstein(other, real)
+    assert sliced_wasserstein(other, real) == floor
+    assert sliced_wasserstein(other * 0.5 + 0.4, real) > 3 * floor
+    assert sliced_wasserstein(torch.nn.functional.avg_pool2d(other, 3, 1, 1), real) > 3 * floor
+    assert set(sliced_wasserstein_by_level(noise(2, 64), noise(2, 64))) == {64, 32, 16}
+
+
+def test_random_features_are_a_function_of_the_seed_alone() -> None:
+    before = torch.random.get_rng_state()
+    first = RandomVGG16(0)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    pictures = noise(3)
+    torch.testing.assert_close(random_features(pictures), first(pictures).double())
+    assert random_features(pictures).shape == (3, 64)
+    assert not torch.equal(RandomVGG16(1)(pictures), first(pictures))
+
+
+def test_bootstrap_interval_has_the_width_of_the_standard_error() -> None:
+    values = torch.randn(400, generator=torch.Generator().manual_seed(0))
+    low, high = bootstrap_interval(values)
+    assert low < values.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 * values.std().item() / 20, rel=0.15)
+    assert bootstrap_interval(values) == (low, high)
+
+
+def test_measure_puts_every_score_between_its_anchors() -> None:
+    truths, photographs = noise(20, seed=1) * 0.5 + 0.3, noise(20, seed=2) * 0.5 - 0.3
+    translations = truths + 0.1 * noise(20, seed=3)
+    pictures = Pictures(translations, photographs, noise(20, seed=4) * 0.5 + 0.3, truths, truths + 0.01)
+    scores = {score.key: score for score in measure(pictures)}
+    assert list(scores) == list(METRICS)
+    for score in scores.values():
+        assert score.n == 20
+        better = score.metric.better == "higher"
+        if score.metric.against != "photographs":
+            assert (score.value > score.untouched) == better
+    assert scores["psnr_truth"].real == pytest.approx(46.02, abs=0.01)
+    assert scores["ssim_content"].untouched == pytest.approx(1)
+
+
+def test_measure_leaves_out_the_truth_where_none_is_known() -> None:
+    pictures = Pictures(noise(8, seed=1), noise(8, seed=2), noise(6, seed=3))
+    scores = {score.key: score for score in measure(pictures)}
+    assert set(scores) == {key for key, metric in METRICS.items() if metric.against != "truth"}
+    assert scores["swd"].n == 6
+    assert scores["swd"].truth is None

@@ -1,0 +1,105 @@
+"""The recipe of CycleGAN, held to the published figures."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from data import SOURCES
+from engine.config import ScheduleConfig, load_config
+from engine.loop import Plan
+from models import METHODS, build_method
+from models.networks.discriminator import PatchDiscriminator
+from models.networks.generator import ResnetGenerator
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
+
+
+def num_parameters(network: torch.nn.Module) -> int:
+    return sum(weight.numel() for weight in network.parameters())
+
+
+def published_keys(blocks: int) -> set[str]:
+    """The layout of the released weights: convolutions at these places of one nn.Sequential."""
+    places = ["model.1", "model.4", "model.7"]
+    places += [f"model.{i}.conv_block.{j}" for i in range(10, 10 + blocks) for j in (1, 5)]
+    places += [f"model.{10 + blocks}", f"model.{13 + blocks}", f"model.{17 + blocks}"]
+    return {f"{place}.{kind}" for place in places for kind in ("weight", "bias")}
+
+
+@pytest.mark.parametrize(("blocks", "count"), [(9, 11_378_179), (6, 7_837_699)])
+def test_generator_has_the_published_size_and_key_layout(blocks: int, count: int) -> None:
+    generator = ResnetGenerator(blocks=blocks)
+    assert num_parameters(generator) == count
+    assert set(generator.state_dict()) == published_keys(blocks)
+
+
+def test_dropout_moves_the_second_convolution_as_in_the_released_weights() -> None:
+    keys = ResnetGenerator(channels=4, blocks=1, dropout=0.5).state_dict()
+    assert "model.10.conv_block.6.weight" in keys
+    assert "model.10.conv_block.5.weight" not in keys
+
+
+def test_discriminator_has_the_published_size_layout_and_patches() -> None:
+    discriminator = PatchDiscriminator()
+    assert num_parameters(discriminator) == 2_764_737
+    assert {key.rsplit(".", 1)[0] for key in discriminator.state_dict()} == {f"model.{i}" for i in (0, 2, 5, 8, 11)}
+    assert discriminator(torch.zeros(1, 3, 256, 256)).shape == (1, 1, 30, 30)
+
+
+def test_discriminator_sees_70_by_70_pixels() -> None:
+    # Without norms, which look at the whole picture, the gradient of one score shows its patch.
+    discriminator = PatchDiscriminator(channels=2)
+    for module in discriminator.modules():
+        if isinstance(module, torch.nn.InstanceNorm2d):
+            module.forward = lambda x: x
+    picture = torch.randn(1, 3, 256, 256, requires_grad=True)
+    discriminator(picture)[0, 0, 15, 15].backward()
+    touched = picture.grad[0].abs().sum(0).nonzero()
+    assert (touched.max(0).values - touched.min(0).values + 1).tolist() == [70, 70]
+
+
+@pytest.mark.parametrize("upsample", ["transposed", "resize"])
+def test_generator_keeps_the_shape_and_stays_in_range(upsample: str) -> None:
+    output = ResnetGenerator(channels=4, blocks=1, upsample=upsample)(torch.randn(2, 3, 32, 24))
+    assert output.shape == (2, 3, 32, 24)
+    assert output.abs().max() <= 1
+
+
+def test_initial_weights_follow_the_paper() -> None:
+    torch.manual_seed(0)
+    generator = ResnetGenerator()
+    weights = torch.cat([p.detach().flatten() for name, p in generator.named_parameters() if name.endswith("weight")])
+    assert weights.mean().abs() < 1e-4
+    assert weights.std().item() == pytest.approx(0.02, rel=1e-2)
+    assert all(p.eq(0).all() for name, p in generator.named_parameters() if name.endswith("bias"))
+
+
+@pytest.mark.parametrize(
+    ("epoch", "rate"), [(1, 2e-4), (100, 2e-4), (101, 1.9802e-4), (150, 1.0099e-4), (200, 1.98e-6)]
+)
+def test_learning_rate_of_an_epoch(epoch: int, rate: float) -> None:
+    plan = Plan(ScheduleConfig(unit="epochs", constant=100, decay=100), steps_per_epoch=7)
+    for step in ((epoch - 1) * 7, epoch * 7 - 1):  # the first and the last step of the epoch
+        assert 2e-4 * plan.factor(step) == pytest.approx(rate, rel=1e-3)
+    assert plan.total_steps == 1400
+
+
+def test_the_full_recipe_says_what_the_paper_says() -> None:
+    config = load_config(ROOT / "configs/cyclegan.yaml", [], METHODS, SOURCES)
+    m = config.method
+    assert (m.generator.channels, m.generator.blocks, m.generator.upsample) == (64, 9, "transposed")
+    assert (m.discriminator.channels, m.discriminator.layers, m.adversarial) == (64, 3, "lsgan")
+    assert (m.cycle_weight, m.identity_weight, m.pool_size, m.first) == (10, 5, 50, "generators")
+    assert (m.learning_rate, m.beta1, m.beta2) == (2e-4, 0.5, 0.999)
+    assert (config.data.size, config.data.load_size, config.data.flip, config.train.batch_size) == (256, 286, True, 1)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_builds_and_its_header_tells_how_to_use_it(recipe: Path) -> None:
+    config = load_config(recipe, [], METHODS, SOURCES)
+    method = build_method(config.method)
+    assert set(method.optimizers) == {"generators", "discriminators"}
+    header = recipe.read_text().split("\n\n")[0]
+    assert all(word in header for word in ("Command:", "Hardware:", "Expect:"))

@@ -1,0 +1,145 @@
+"""Translate pictures with a trained run: a file or a folder -> a file or a folder.
+
+    translate.py runs/demo photographs/ paintings/
+    translate.py runs/demo paintings/ photographs/ --direction painting2photo
+
+Nested folders are mirrored, names and sizes are kept. Pictures that are there already are skipped, so the same
+command goes on where it was stopped. A bad file costs only itself: it is listed in failures.csv (exit code 3).
+"""
+
+import argparse
+import csv
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+from engine.exits import DONE, SOME_FAILED, UserError, run_script
+
+FAILURES = "failures.csv"
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    if arguments.batch_size < 1:
+        raise UserError("--batch-size must be at least 1")
+    from data.outputs import make_folders, plan_outputs
+
+    jobs = plan_outputs(arguments.input, arguments.output)
+    open_jobs = [job for job in jobs if arguments.overwrite or not job.target.exists()]
+    make_folders(open_jobs)
+    return translate_all(jobs, open_jobs, arguments)
+
+
+def translate_all(jobs: list, open_jobs: list, arguments: argparse.Namespace) -> int:
+    """Do the open ones of the jobs and sum up, also when interrupted; returns the exit code."""
+    results = iter(())
+    if open_jobs:
+        from models import load_translator
+
+        translator = load_translator(arguments.run, arguments.direction, arguments.device)
+        results = translate(translator, open_jobs, arguments.batch_size)
+    failures: list[tuple[str, str]] = []
+    done = 0
+    try:
+        for job, problem in results:
+            failures += [(job.name, problem)] if problem else []
+            done += not problem
+    finally:
+        left = len(open_jobs) - done - len(failures)
+        write_failures(arguments.output, failures)
+        print(
+            f"{done} translated, {len(jobs) - len(open_jobs)} there already, {len(failures)} failed"
+            + (f", {left} left" if left else "")
+            + f": {arguments.output}"
+        )
+    return SOME_FAILED if failures else DONE
+
+
+def parse_arguments() -> argparse.Namespace:
+    title, _, rest = __doc__.partition("\n")
+    parser = argparse.ArgumentParser(
+        description=title, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", metavar="RUN", help="a run folder of train.py, or one of its checkpoints")
+    parser.add_argument("input", metavar="INPUT", type=Path, help="a picture or a folder, searched with its subfolders")
+    parser.add_argument("output", metavar="OUTPUT", type=Path, help="a folder; for one picture also a file")
+    parser.add_argument("--direction", help="photo2painting (default) or painting2photo")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    parser.add_argument("--batch-size", type=int, default=1, help="pictures of one size translated together")
+    parser.add_argument("--overwrite", action="store_true", help="replace translations that exist")
+    return parser.parse_args()
+
+
+def translate(translator, jobs: list, batch_size: int) -> Iterator[tuple]:
+    """Do the jobs; yields (job, what went wrong or "") for each."""
+    from engine.progress import progress, say
+
+    with progress(len(jobs), "picture", f"translate {translator.direction}") as bar:
+        for batch in same_size_batches(jobs, batch_size):
+            for job, problem in translate_batch(translator, batch):
+                if problem:
+                    say(f"failed: {job.name}: {problem}")
+                bar.update()
+                yield job, problem
+
+
+def same_size_batches(jobs: list, batch_size: int) -> Iterator[list[tuple]]:
+    """Runs of up to `batch_size` neighbouring jobs whose pictures are of one size, as (job, picture); a picture
+    that cannot be read comes alone, as (job, the error)."""
+    opened = ((job, open_or_error(job.source)) for job in jobs)
+    for _, group in groupby(opened, key=lambda pair: getattr(pair[1], "size", None)):
+        batch = []
+        for pair in group:
+            batch.append(pair)
+            if len(batch) == batch_size or isinstance(pair[1], Exception):
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+
+def open_or_error(path: Path):
+    from data.images import PictureError, open_picture
+
+    try:
+        return open_picture(path)
+    except PictureError as error:
+        return error
+
+
+def translate_batch(translator, batch: list[tuple]) -> Iterator[tuple]:
+    """Translate and save pictures of one size; yields (job, what went wrong or "")."""
+    import torch
+
+    from data.images import normalise, save_picture, to_picture, to_tensor
+
+    if isinstance(batch[0][1], Exception):
+        yield batch[0][0], batch[0][1].reason
+        return
+    try:
+        pixels = normalise(torch.stack([to_tensor(picture) for _, picture in batch]))
+        translations = translator.translate(pixels).cpu()
+    except torch.OutOfMemoryError:
+        for job, picture in batch:
+            yield job, f"out of memory at {picture.width} x {picture.height} px"
+        return
+    for (job, _), translation in zip(batch, translations, strict=True):
+        try:
+            save_picture(to_picture(translation), job.target)
+            yield job, ""
+        except OSError as error:
+            yield job, f"could not be saved ({error.strerror or error})"
+
+
+def write_failures(output: Path, failures: list[tuple[str, str]]) -> None:
+    """failures.csv in the output folder says what failed in the last run; without failures there is none."""
+    path = (output if output.is_dir() else output.parent) / FAILURES
+    if failures:
+        with open(path, "w", newline="", errors="backslashreplace") as file:
+            csv.writer(file).writerows([("picture", "reason"), *failures])
+    elif path.exists() and path.read_text(errors="replace").startswith("picture,reason"):
+        path.unlink()
+
+
+if __name__ == "__main__":
+    run_script(main)
