@@ -13,8 +13,6 @@ OUT    ?= $(RUN)-translated
 # Settings that shorten the demo, for example DEMO="schedule.constant=20 schedule.decay=20"
 DEMO   ?=
 
-# A spinning OpenMP thread steals the core that another one waits for.
-export OMP_WAIT_POLICY := PASSIVE
 
 .PHONY: env demo test lint format clean
 

@@ -60,8 +60,8 @@ def evaluate(run: Path, arguments: argparse.Namespace) -> list[dict]:
     scores = []
     with progress(len(METRICS), "metric", "measure") as bar:
         for score in measure(pictures):
-            labels = {"label": score.metric.label, "better": score.metric.better, "unit": score.metric.unit}
-            scores.append(labels | dataclasses.asdict(score))
+            row = {name: getattr(score.metric, name) for name in ("label", "better", "unit", "enough")}
+            scores.append(row | dataclasses.asdict(score))
             bar.update()
     facts = describe(run, translator, pictures)
     columns = {"photograph": pictures.photographs, "translation": pictures.translations}

@@ -32,9 +32,8 @@ class FolderSource:
 def open_folder(options: FolderOptions, domain: str, part: str) -> FolderSource:
     """The "train" or "held_out" part of a folder.
 
-    The held-out part is the folder `held_out` where one is given; else it is those files of `root` whose
-    name's hash falls below `held_out_share`. The hash looks at nothing but the name, so a file stays on its
-    side when others come or go.
+    The held-out part is the folder `held_out` where one is given; else it is a share of `root`'s files, see
+    `split`.
 
     Raises:
         DataError: the folder is missing, unreadable, a file, or holds no picture for this part.
@@ -48,21 +47,28 @@ def open_folder(options: FolderOptions, domain: str, part: str) -> FolderSource:
     root = Path(options.root)
     names = _pictures(root, option)
     if not options.held_out:
-        wanted = part == "held_out"
-        chosen = [name for name in names if is_held_out(name, options.held_out_share) == wanted]
-        if not chosen:
-            raise DataError(
-                f"{option} = {root}: none of its {len(names)} pictures falls into the {part} part; "
-                f"change data.{domain}.held_out_share or give data.{domain}.held_out"
-            )
-        names = chosen
+        train, held_out = split(names, options.held_out_share)
+        names = held_out if part == "held_out" else train
+    if not names:
+        raise DataError(
+            f"{option} = {root}: no picture is left to train on; add pictures or give data.{domain}.held_out"
+        )
     return FolderSource(root, names)
 
 
-def is_held_out(name: str, share: float) -> bool:
-    """True for about `share` of all names: by the first 8 bytes of the name's SHA-256."""
+def split(names: Sequence[str], share: float) -> tuple[list[str], list[str]]:
+    """Names to train on, names to hold out: those whose hash falls below `share`, and at least one.
+
+    The hash looks at nothing but the name, so a file stays on its side when others come or go.
+    """
+    held_out = {name for name in names if place(name) < share} or {min(names, key=place)}
+    return [name for name in names if name not in held_out], [name for name in names if name in held_out]
+
+
+def place(name: str) -> float:
+    """A name's place in [0, 1), as good as random: the first 8 bytes of its SHA-256."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-    return int.from_bytes(digest[:8], "big") < share * 2**64
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def _pictures(root: Path, option: str) -> list[str]:
@@ -77,5 +83,6 @@ def _pictures(root: Path, option: str) -> list[str]:
     names = find_pictures(root)
     if not names:
         files = sum(1 for path in root.rglob("*") if path.is_file())
-        raise DataError(f"{option} = {root}: no pictures among its {files} files (looked for {' '.join(EXTENSIONS)})")
+        looked_for = " ".join(EXTENSIONS)
+        raise DataError(f"{option} = {root}: no pictures among its {files} files (looked for {looked_for})")
     return names

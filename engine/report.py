@@ -47,7 +47,7 @@ def write_report(
 
     Args:
         facts: what was evaluated and how, in the order in which it is shown.
-        scores: rows with key, label, better, unit, value, interval, untouched, truth, real, n.
+        scores: rows with key, label, better, unit, enough, value, interval, untouched, truth, real, n.
         columns: name -> [N, 3, H, W] in [-1, 1], the pictures of the grid.
     """
     draw_sheet(columns).save(folder / "grid.png")
@@ -73,7 +73,8 @@ def _row(score: Mapping[str, Any]) -> list[str]:
     interval = "" if score["interval"] is None else " .. ".join(_number(x) for x in score["interval"])
     values = [score["value"], score["untouched"], score["truth"], score["real"]]
     value, untouched, truth, real = ("" if v is None else _number(v) for v in values)
-    return [f"{label} (n={score['n']})", score["better"], value, interval, untouched, truth, real]
+    count = f"n={score['n']}" if score["n"] >= score["enough"] else f"n={score['n']}: TOO FEW, biased"
+    return [f"{label} ({count})", score["better"], value, interval, untouched, truth, real]
 
 
 def _number(value: float) -> str:

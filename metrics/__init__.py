@@ -21,6 +21,7 @@ class Metric:
     better: which way is better. For what is kept of the photograph, more is not always better: see the report.
     compare: module and function, (translations, partners) -> [N] or, against the paintings, -> float.
     represent: module and function applied to every set of pictures before, once; "" compares the pictures.
+    enough: with fewer pictures than this the value is biased, and is shown with a warning.
     """
 
     label: str
@@ -29,15 +30,20 @@ class Metric:
     unit: str
     compare: str
     represent: str = ""
+    enough: int = 1
 
 
 METRICS = {
     "psnr_truth": Metric("PSNR to the truth", "truth", "higher", "dB", "metrics.psnr:psnr"),
     "ssim_truth": Metric("SSIM to the truth", "truth", "higher", "", "metrics.ssim:ssim"),
-    "swd": Metric("sliced Wasserstein distance", "paintings", "lower", "x1000", "metrics.swd:sliced_wasserstein"),
+    "swd": Metric(
+        "sliced Wasserstein distance", "paintings", "lower", "x1000",
+        "metrics.swd:sliced_wasserstein", enough=32,
+    ),
     "frechet_random": Metric(
         "Frechet distance, random VGG-16 (seed 0), 64-d", "paintings", "lower", "",
         "metrics.frechet:frechet_distance", represent="metrics.features:random_features",
+        enough=128,  # twice the dimensions
     ),
     "ssim_content": Metric("SSIM to the photograph", "photographs", "higher", "", "metrics.ssim:ssim"),
     "gradient_correlation": Metric(

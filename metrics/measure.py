@@ -10,6 +10,13 @@ from torch import Tensor
 from metrics import METRICS, Metric, function
 
 BOOTSTRAP_DRAWS = 1000
+FEWEST_PICTURES = 2  # a distribution needs a spread
+
+
+class MetricError(ValueError):
+    """The pictures do not allow what is to be measured; the message says what to change."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,17 @@ class Score:
 
 
 def measure(pictures: Pictures) -> Iterator[Score]:
-    """Every row of METRICS that the data allows, in the table's order."""
+    """Every row of METRICS that the data allows, in the table's order.
+
+    Raises:
+        MetricError: fewer than FEWEST_PICTURES photographs or paintings.
+    """
+    if min(len(pictures.photographs), len(pictures.paintings)) < FEWEST_PICTURES:
+        counts = f"{len(pictures.photographs)} photographs and {len(pictures.paintings)} paintings"
+        raise MetricError(
+            f"{counts} are held out; at least {FEWEST_PICTURES} of each are needed: raise data.content.held_out_share "
+            "or data.style.held_out_share in a new run, or give folders by data.content.held_out, data.style.held_out"
+        )
     for key, metric in METRICS.items():
         compare = function(metric.compare)
         represented = _represent(pictures, function(metric.represent)) if metric.represent else pictures
@@ -89,7 +106,7 @@ def _content_score(key: str, compare: Callable, p: Pictures) -> Score:
 
 def _distribution_score(key: str, compare: Callable, p: Pictures) -> Score:
     half = len(p.paintings) // 2
-    floor = compare(p.paintings[:half], p.paintings[half : 2 * half]) if half > 1 else None
+    floor = compare(p.paintings[:half], p.paintings[half : 2 * half]) if half >= FEWEST_PICTURES else None
     truth = None if p.truths is None else compare(p.truths, p.paintings)
     value, untouched = compare(p.translations, p.paintings), compare(p.photographs, p.paintings)
     return Score(key, value, None, untouched, truth, floor, min(len(p.translations), len(p.paintings)))

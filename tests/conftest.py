@@ -9,7 +9,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ["WANDB_MODE"] = "disabled"
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 TINY = (
     "method.generator.channels=4",

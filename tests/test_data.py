@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from data import open_source
-from data.folder import is_held_out, open_folder
+from data.folder import open_folder, place, split
 from data.images import (
     PictureError,
     denormalise,
@@ -205,8 +205,8 @@ def test_train_and_held_out_parts_are_apart_and_stable(tmp_path: Path) -> None:
     for i in range(60, 80):
         picture(seed=i).save(tmp_path / f"{i}.png")
     assert held_out < set(open_folder(options, "content", "held_out").names)
-    shares = np.mean([is_held_out(f"{i}.jpg", 0.1) for i in range(5000)])
-    assert 0.08 < shares < 0.12
+    assert 0.08 < np.mean([place(f"{i}.jpg") < 0.1 for i in range(5000)]) < 0.12
+    assert split(["a", "b", "c"], 1e-9) == (["a", "b"], ["c"])  # one at least is held out, however few there are
 
 
 @pytest.mark.parametrize("part", ["train", "held_out"])
@@ -223,8 +223,11 @@ def test_a_wrong_folder_is_named_with_its_option(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts/a.txt").write_text("a")
+    (tmp_path / "one").mkdir()
+    picture().save(tmp_path / "one/only.png")
     for root, reason in (
         ("", "is missing"),
+        (str(tmp_path / "one"), "no picture is left to train on"),
         (str(tmp_path / "none"), "no such folder"),
         (str(tmp_path / "file.jpg"), "is a file"),
         (str(tmp_path / "empty"), "no pictures among its 0 files"),

@@ -133,8 +133,15 @@ def test_prepare_draws_both_renderings_and_keeps_what_exists(tmp_path: Path) -> 
 
 def test_the_table_prints_numbers_that_can_be_read() -> None:
     row = {"label": "L", "unit": "dB", "better": "higher", "value": 12.3456, "interval": (0.5, 1234.5)}
-    table = score_table([row | {"untouched": 1.0, "truth": None, "real": 100.0, "n": 7}])
+    table = score_table([row | {"untouched": 1.0, "truth": None, "real": 100.0, "n": 7, "enough": 7}])
     assert all(part in table for part in ("L, dB (n=7)", "12.35", "0.500 .. 1234", "1.000", "100.00"))
+    assert "n=7: TOO FEW" in score_table([row | {"untouched": 1.0, "truth": None, "real": None, "n": 7, "enough": 8}])
+
+
+def test_too_few_held_out_pictures_are_refused_with_the_mend(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert train_tiny(tmp_path / "run", "data.style.held_out=1") == 0
+    assert call("evaluate", tmp_path / "run") == 2
+    assert "6 photographs and 1 paintings are held out" in capsys.readouterr().err
 
 
 def test_training_logs_samples_of_the_same_held_out_pictures(tmp_path: Path) -> None:

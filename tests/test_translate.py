@@ -46,9 +46,7 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-def test_the_tree_is_mirrored_and_sizes_and_names_are_kept(
-    tiny_run: Path, photographs: Path, tmp_path: Path
-) -> None:
+def test_the_tree_is_mirrored_and_sizes_and_names_are_kept(tiny_run: Path, photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert call("translate", tiny_run, photographs, out) == 0
     assert set(contents(out)) == set(SIZES)

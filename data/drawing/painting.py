@@ -15,36 +15,36 @@ from data.drawing.photograph import ramp_rows, ramp_table, working_scale
 from data.drawing.rasterise import rasterise
 from data.drawing.scene import MATERIALS, Scene
 
-PALETTE = {  # RGB at light 0, 0.5 and 1: cool shadows, warm lights
-    "sky": ((236, 160, 66), (250, 210, 112), (255, 247, 200)),
-    "cloud": ((160, 80, 146), (222, 122, 158), (254, 196, 190)),
-    "sun": ((236, 70, 40), (248, 104, 40), (255, 132, 60)),
-    "mountain": ((84, 60, 150), (160, 126, 204), (240, 200, 224)),
-    "hill": ((120, 40, 84), (208, 84, 80), (250, 164, 116)),
-    "meadow": ((128, 48, 56), (226, 122, 40), (255, 204, 88)),
-    "water": ((20, 14, 78), (54, 44, 150), (170, 160, 228)),
-    "foliage": ((4, 16, 54), (6, 92, 92), (110, 206, 134)),
-    "trunk": ((44, 14, 52), (112, 40, 66), (206, 104, 84)),
-    "path": ((104, 60, 128), (196, 134, 176), (248, 210, 206)),
-    "wall": ((30, 96, 140), (70, 176, 184), (196, 242, 206)),
-    "roof": ((84, 6, 52), (196, 28, 56), (255, 104, 72)),
-    "window": ((14, 10, 62), (34, 26, 104), (96, 80, 170)),
-    "door": ((14, 30, 110), (30, 60, 160), (90, 120, 210)),
-    "sail": ((150, 40, 50), (226, 80, 40), (255, 150, 70)),
-    "hull": ((16, 30, 60), (24, 60, 84), (60, 120, 130)),
+PALETTE = {  # RGB at light 0, 0.5 and 1: an autumn evening, cool shadows and warm lights
+    "sky": ((240, 156, 66), (252, 202, 98), (255, 238, 168)),
+    "cloud": ((214, 118, 132), (244, 156, 148), (255, 204, 180)),
+    "sun": ((240, 84, 50), (250, 104, 56), (255, 130, 70)),
+    "mountain": ((140, 84, 150), (184, 116, 164), (236, 176, 190)),
+    "hill": ((176, 66, 78), (222, 102, 78), (250, 156, 104)),
+    "meadow": ((206, 96, 34), (246, 148, 38), (255, 206, 96)),
+    "water": ((84, 44, 132), (118, 70, 162), (206, 160, 206)),
+    "foliage": ((112, 18, 52), (176, 44, 44), (236, 104, 56)),
+    "trunk": ((84, 22, 54), (124, 44, 62), (190, 90, 80)),
+    "path": ((206, 126, 126), (248, 186, 150), (255, 220, 180)),
+    "wall": ((96, 124, 176), (134, 168, 204), (190, 214, 226)),
+    "roof": ((120, 16, 66), (182, 34, 78), (236, 92, 96)),
+    "window": ((70, 28, 92), (92, 44, 110), (140, 90, 150)),
+    "door": ((70, 28, 92), (100, 50, 120), (150, 100, 160)),
+    "sail": ((180, 60, 50), (230, 92, 52), (255, 150, 80)),
+    "hull": ((60, 26, 70), (86, 40, 90), (130, 80, 130)),
 }
-INK = np.array((30, 18, 58), np.float32)  # outlines: violet-black
-OUTLINE = {"sky": 0.0, "cloud": 0.45, "sun": 0.7, "window": 0.5, "door": 0.5}  # the others 0.85
+INK = np.array((74, 20, 62), np.float32)  # outlines: plum
+OUTLINE = {"sky": 0.0, "cloud": 0.45, "sun": 0.7, "window": 0.5, "door": 0.5}  # the others 0.6
 STROKE_LENGTH, STROKE_WIDTH = 0.17, 0.042  # fractions of the picture
 SHORT = {  # strokes on small or close-grained things, as a share of the length; the others 1
     "sky": 1.1, "water": 1.1, "mountain": 0.8, "cloud": 0.7, "path": 0.7, "wall": 0.7, "roof": 0.7,
     "trunk": 0.7, "sail": 0.6, "hull": 0.6, "foliage": 0.55, "sun": 0.4, "door": 0.4, "window": 0.35,
 }  # fmt: skip
 ROWS = 26  # strokes down the picture, before small forms get their second, finer coat
-JITTER = 11.0  # deviation of a stroke's colour, grey levels
+JITTER = 9.0  # deviation of a stroke's colour, grey levels
 
 _TABLE = ramp_table(PALETTE)
-_OUTLINE = np.array([OUTLINE.get(m, 0.85) for m in MATERIALS], np.float32)
+_OUTLINE = np.array([OUTLINE.get(m, 0.6) for m in MATERIALS], np.float32)
 _SHORT = np.array([SHORT.get(m, 1.0) for m in MATERIALS], np.float32)
 
 
@@ -127,7 +127,7 @@ def _raise_paint(colour: np.ndarray, height: np.ndarray) -> None:
     h = height.astype(np.float32)
     step = np.zeros_like(h)
     step[1:, 1:] = h[1:, 1:] - h[:-1, :-1]
-    colour += 1.2 * step[..., None]
+    colour += 0.9 * step[..., None]
 
 
 def _draw_outlines(colour: np.ndarray, layout: Layout, rng: np.random.Generator) -> None:
@@ -148,5 +148,5 @@ def _weave(colour: np.ndarray, size: int) -> None:
     """Canvas threads, some eighty across but never finer than the final picture can show."""
     n = colour.shape[0]
     phase = 2 * np.pi * min(84.0, size / 2.7) * np.arange(n) / n
-    threads = 1 + 0.018 * (np.sin(phase)[:, None] + np.sin(phase)[None, :])
+    threads = 1 + 0.012 * (np.sin(phase)[:, None] + np.sin(phase)[None, :])
     colour *= threads[..., None].astype(np.float32)

@@ -167,24 +167,24 @@ def _compose_things(
     def place(kind: str, x: float, foot: float, height: float, depth: float, here: list[Thing]) -> None:
         here.append(Thing(kind, float(x), float(foot), float(height), depth, rng.random(24)))
 
-    for _ in range(rng.integers(0, 7)):
+    for _ in range(rng.integers(0, 5)):
         x, kind = rng.random(), rng.choice(["broad", "conifer", "bush", "house"], p=[0.4, 0.3, 0.2, 0.1])
         foot = hill.at(x) + rng.uniform(0.02, 0.04)
         foot = min(foot, horizon + 0.004) if water else foot
         if not water or hill.at(x) < horizon - 0.005:  # no land there: the lake reaches the sky
-            place(str(kind), x, foot, rng.uniform(0.06, 0.10), 0.5, far)
+            place(str(kind), x, foot, rng.uniform(0.08, 0.13), 0.5, far)
     if water:
         for _ in range(rng.integers(0, 3)):
             foot = horizon + rng.uniform(0.03, 0.12)
-            place("boat", rng.uniform(0.1, 0.9), foot, 0.05 + 0.9 * (foot - horizon), 0.4, far)
+            place("boat", rng.uniform(0.1, 0.9), foot, 0.08 + 0.9 * (foot - horizon), 0.4, far)
     wood = tuple(rng.permutation(["broad", "conifer", "poplar"])[: rng.integers(1, 3)])
     for _ in range(rng.integers(2, 9) if rng.random() < 0.85 else 0):
         x = rng.uniform(-0.02, 1.02)
         foot = meadow.at(x) + rng.uniform(0.01, 1) ** 1.5 * (0.93 - meadow.at(x))
         kind = "bush" if rng.random() < 0.2 else str(rng.choice(wood))
-        place(kind, x, foot, (0.10 + 0.85 * (foot - horizon)) * rng.uniform(0.75, 1.25), 0.1, near)
+        place(kind, x, foot, (0.11 + 0.85 * (foot - horizon)) * rng.uniform(0.75, 1.25), 0.1, near)
     for _ in range(rng.integers(1, 4) if rng.random() < 0.55 else 0):
         x = rng.uniform(0.08, 0.92)
         foot = meadow.at(x) + rng.uniform(0.03, 0.14)
-        place("house", x, foot, 0.07 + 0.38 * (foot - horizon), 0.15, near)
+        place("house", x, foot, 0.10 + 0.42 * (foot - horizon), 0.15, near)
     return tuple(sorted(far, key=lambda t: t.foot)), tuple(sorted(near, key=lambda t: t.foot))

@@ -1,0 +1,73 @@
+"""What the documents say can be done can be done."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, TINY, call
+from tests.test_data import picture
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = {kind: re.findall(rf"```{kind}\n(.*?)```", README, re.DOTALL) for kind in ("sh", "python")}
+
+
+def test_the_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", BLOCKS["sh"][0], re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+    ci = (ROOT / ".ci/run").read_text()
+    assert all(f"make {target}" in ci for target in ("test", "demo", "lint"))
+
+
+def test_the_three_lines_for_your_own_folders_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for domain in ("PHOTOGRAPHS", "PAINTINGS"):
+        (tmp_path / domain).mkdir()
+        for i in range(24):
+            picture(40, 36, seed=i).save(tmp_path / domain / f"{i}.jpg")
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(tmp_path)
+    smaller = [word for word in TINY if not word.startswith(("data.content", "data.style"))]
+    lines = [shlex.split(line) for line in BLOCKS["sh"][1].splitlines()]
+    assert len(lines) == 3
+    for python, script, *words in lines:
+        assert python == ".venv/bin/python"
+        if script == "train.py":
+            words += [*smaller, "schedule.unit=steps"]
+            words += ["data.content.held_out_share=0.4", "data.style.held_out_share=0.4"]
+        assert call(script.removesuffix(".py"), *words) == 0
+    assert (tmp_path / "runs/mine/report/report.md").exists()
+    assert len(list((tmp_path / "TRANSLATIONS").glob("*.jpg"))) == 24
+
+
+def test_the_python_snippet_runs(tiny_run: Path, tmp_path: Path) -> None:
+    picture(30, 20).save(tmp_path / "photograph.jpg")
+    (snippet,) = BLOCKS["python"]
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n" + snippet.replace("runs/demo", str(tiny_run))
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "painting.png").exists()
+
+
+def test_every_file_that_the_documents_name_exists() -> None:
+    names = re.findall(r"\]\(([^)#]+)\)", README) + re.findall(r"`(configs/\w+\.yaml)`", README)
+    assert [name for name in names if not (ROOT / name).exists() and not name.startswith("http")] == []
+
+
+def test_the_rooms_of_contributing_are_the_rooms_there_are() -> None:
+    tree = re.search(r"## The rooms\n\n```\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL).group(1)
+    named = set(re.findall(r"\w+\.py", tree))
+    present = {
+        path.name for package in ("data", "models", "metrics", "engine") for path in (ROOT / package).rglob("*.py")
+    }
+    drawing = {path.name for path in (ROOT / "data/drawing").glob("*.py")}
+    assert present - drawing - named == set()
+    assert named - present - {"train.py", "evaluate.py", "translate.py", "prepare.py"} == set()
+
+
+def test_every_dependency_has_its_reason_in_the_readme() -> None:
+    pinned = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    table = README[README.index("## Dependencies") :]
+    assert [name for name in pinned if name not in table] == []
