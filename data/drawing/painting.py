@@ -41,6 +41,7 @@ SHORT = {  # strokes on small or close-grained things, as a share of the length;
     "trunk": 0.7, "sail": 0.6, "hull": 0.6, "foliage": 0.55, "sun": 0.4, "door": 0.4, "window": 0.35,
 }  # fmt: skip
 ROWS = 26  # strokes down the picture, before small forms get their second, finer coat
+THREADS = 64  # of the canvas, each way
 JITTER = 9.0  # deviation of a stroke's colour, grey levels
 
 _TABLE = ramp_table(PALETTE)
@@ -61,7 +62,7 @@ def painting(scene: Scene, size: int, variant: int = 0) -> np.ndarray:
     _draw_outlines(colour, layout, np.random.default_rng([scene.seed, scene.index, 2]))
     for channel, tint in enumerate(scene.sun.tint):
         colour[..., channel] *= 1 + 0.5 * (tint - 1)
-    _weave(colour, size)
+    _weave(colour, np.random.default_rng([scene.seed, scene.index, 3 + variant, 1]))
     return np.asarray(Image.fromarray(np.clip(colour, 0, 255).astype(np.uint8)).reduce(scale))
 
 
@@ -144,9 +145,9 @@ def _draw_outlines(colour: np.ndarray, layout: Layout, rng: np.random.Generator)
     colour += (INK - colour) * line[..., None]
 
 
-def _weave(colour: np.ndarray, size: int) -> None:
-    """Canvas threads, some eighty across but never finer than the final picture can show."""
+def _weave(colour: np.ndarray, rng: np.random.Generator) -> None:
+    """Linen: threads both ways, no two of one thickness. Without a regular period, so that nothing periodic in a
+    translation can be the canvas."""
     n = colour.shape[0]
-    phase = 2 * np.pi * min(84.0, size / 2.7) * np.arange(n) / n
-    threads = 1 + 0.012 * (np.sin(phase)[:, None] + np.sin(phase)[None, :])
-    colour *= threads[..., None].astype(np.float32)
+    threads = 1 + 0.011 * (noise(rng, n, THREADS, 1)[:, :1] + noise(rng, n, 1, THREADS)[:1, :])
+    colour *= threads[..., None]
