@@ -28,7 +28,7 @@ demo: env
 	$(PY) prepare.py synthetic $(DRAWN) --scenes 64 --part held_out
 	$(PY) train.py configs/demo.yaml run=$(RUN) $(DEMO)
 	$(PY) evaluate.py $(RUN) > /dev/null
-	$(PY) translate.py $(RUN) $(DRAWN)/photographs $(OUT)
+	$(PY) translate.py $(RUN) $(DRAWN)/photographs $(OUT) --overwrite
 	@$(PY) evaluate.py $(RUN) --show
 	@echo "pictures:   $(RUN)/report/grid.png"
 	@echo "translated: $(OUT)"

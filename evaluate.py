@@ -9,6 +9,7 @@ Photographs and paintings are the held-out parts of the run's own data, at the s
 
 import argparse
 import dataclasses
+import os
 from pathlib import Path
 
 from engine.exits import DONE, UserError, run_script
@@ -50,11 +51,15 @@ def evaluate(run: Path, arguments: argparse.Namespace) -> list[dict]:
     """Write the report of one run; returns its scores."""
     from engine.progress import progress
     from engine.report import new_report_folder, write_report
+    from engine.run_folder import read_run_config
     from engine.wandb_run import WandbRun
     from metrics import METRICS
     from metrics.measure import measure
     from models import load_translator
 
+    read_run_config(run)  # a checkpoint alone has no folder for a report
+    if not os.access(run, os.W_OK):
+        raise UserError(f"{run}: cannot be written to; its report has no place")
     translator = load_translator(str(run), device=arguments.device)
     pictures = collect(translator, arguments)
     scores = []
@@ -71,7 +76,7 @@ def evaluate(run: Path, arguments: argparse.Namespace) -> list[dict]:
     rows = min(GRID_ROWS, *(len(x) for x in columns.values()))
     folder = new_report_folder(run)
     write_report(folder, facts, scores, {name: x[:rows] for name, x in columns.items()})
-    log_to_wandb(WandbRun(run, translator.config.log, facts), translator.step, folder, scores)
+    log_to_wandb(WandbRun(run, translator.config.log, {"evaluation": facts}), translator.step, folder, scores)
     return scores
 
 

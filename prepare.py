@@ -2,10 +2,12 @@
 
     prepare.py synthetic drawn --scenes 64 --part held_out
 
-writes drawn/photographs/ and drawn/paintings/, the same scenes under the same names. Pictures that exist are kept.
+writes drawn/photographs/ and drawn/paintings/, the same scenes under the same names, and drawn/scenes.json, which says
+how. Pictures that exist are kept; a folder of other scenes is refused.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 from engine.exits import DONE, UserError, run_script
@@ -44,9 +46,14 @@ def draw(arguments: argparse.Namespace) -> int:
     )
     photographs = open_synthetic(options, "content", arguments.part)
     sources = {"photographs": photographs, "paintings": photographs.counterpart()}
+    made_by = {"seed": arguments.seed, "size": arguments.size, "part": arguments.part}
+    record = arguments.destination / "scenes.json"
+    if record.exists() and record.read_text() != json.dumps(made_by):
+        raise UserError(f"{arguments.destination}: holds other scenes, see {record}; choose another folder")
     try:
         for name in sources:
             (arguments.destination / name).mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps(made_by))
     except OSError as error:
         raise UserError(f"{arguments.destination}: cannot be made ({error.strerror})") from error
     with progress(2 * arguments.scenes, "picture", "draw") as bar:

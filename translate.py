@@ -15,7 +15,8 @@ from pathlib import Path
 
 from engine.exits import DONE, SOME_FAILED, UserError, run_script
 
-FAILURES = "failures.csv"
+HEADER = ("picture", "reason")
+FAILURES = ("failures.csv", *(f"failures-{i}.csv" for i in range(1, 1000)))  # the first that is not somebody else's
 
 
 def main() -> int:
@@ -119,7 +120,9 @@ def translate_batch(translator, batch: list[tuple]) -> Iterator[tuple]:
     try:
         pixels = normalise(torch.stack([to_tensor(picture) for _, picture in batch]))
         translations = translator.translate(pixels).cpu()
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:  # torch.OutOfMemoryError is one, and the CPU has no class of its own
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
         for job, picture in batch:
             yield job, f"out of memory at {picture.width} x {picture.height} px"
         return
@@ -133,12 +136,17 @@ def translate_batch(translator, batch: list[tuple]) -> Iterator[tuple]:
 
 def write_failures(output: Path, failures: list[tuple[str, str]]) -> None:
     """failures.csv in the output folder says what failed in the last run; without failures there is none."""
-    path = (output if output.is_dir() else output.parent) / FAILURES
+    folder = output if output.is_dir() else output.parent
+    path = next(path for name in FAILURES if not (path := folder / name).exists() or is_ours(path))
     if failures:
         with open(path, "w", newline="", errors="backslashreplace") as file:
-            csv.writer(file).writerows([("picture", "reason"), *failures])
-    elif path.exists() and path.read_text(errors="replace").startswith("picture,reason"):
+            csv.writer(file).writerows([HEADER, *failures])
+    elif path.exists():
         path.unlink()
+
+
+def is_ours(path: Path) -> bool:
+    return path.read_text(errors="replace").startswith(",".join(HEADER))
 
 
 if __name__ == "__main__":

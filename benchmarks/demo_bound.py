@@ -35,7 +35,7 @@ from models.translator import Translator
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", help="a finished run of configs/demo.yaml")
-    translator = load_translator(parser.parse_args().run)
+    translator = load_translator(parser.parse_args().run, device="cpu")
     content = open_source(translator.config.data.content, "content", "held_out")
     photographs, truths, other = (pixels(s) for s in (content, content.counterpart(), content.counterpart(1)))
     translations = in_batches(translator.translate, photographs)

@@ -9,6 +9,7 @@ of loader workers after every kill.
 import argparse
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,7 +49,8 @@ def main() -> None:
             run = Path(folder) / f"killed{number}"
             share = arguments.kills // arguments.runs + (number < arguments.kills % arguments.runs)
             unreadable, steps = kill_repeatedly(run, share, draws)
-            start(run, workers=draws.randrange(3)).wait()
+            if code := start(run, workers=draws.randrange(3)).wait():
+                sys.exit(f"{run} could not be finished: exit code {code}")
             identical = same(final_tensors(run), expected)
             outcomes.append((share, unreadable, identical))
             print(
@@ -69,14 +71,15 @@ def start(run: Path, workers: int) -> subprocess.Popen:
 def kill_repeatedly(run: Path, kills: int, draws: random.Random) -> tuple[int, list[int]]:
     """Start and kill; returns how many newest checkpoints were unreadable, and the step at every kill."""
     unreadable, steps = 0, []
-    for _ in range(kills):
+    while len(steps) < kills:
         before = newest_step(run)
         process = start(run, workers=draws.randrange(3))
         while newest_step(run) == before and process.poll() is None:
             time.sleep(0.002)
         time.sleep(draws.uniform(0, 0.6))
         process.kill()
-        process.wait()
+        if process.wait() != -signal.SIGKILL:
+            sys.exit(f"{run} ended by itself with {process.returncode} before it could be killed")
         steps.append(newest_step(run))
         try:
             load_checkpoint(list_checkpoints(run / "checkpoints")[-1])

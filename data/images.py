@@ -32,9 +32,6 @@ class PictureError(ValueError):
         self.path = str(path)
         self.reason = reason
 
-    def __reduce__(self):  # it crosses from loader processes to the training process
-        return PictureError, (self.path, self.reason)
-
 
 def find_pictures(root: Path) -> list[str]:
     """Paths below `root`, relative to it, of every file with one of EXTENSIONS, sorted; a folder that is

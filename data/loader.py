@@ -31,6 +31,9 @@ def batches(
     """The batches of steps first_step, ..., last_step - 1, on the device.
 
     Step k always gets items k * batch_size, ... of the row, so a resumed run reads on where it stopped.
+
+    Raises:
+        DataError: too many pictures in a row could not be read.
     """
     loader = DataLoader(
         dataset,
@@ -42,6 +45,8 @@ def batches(
         worker_init_fn=_leave_signals_to_the_parent,
     )
     for arrays in loader:
+        if isinstance(arrays, DataError):
+            raise arrays
         on_device = {name: arrays[name].to(device, non_blocking=True) for name in ("content", "style")}
         # Pictures travel as bytes and become floats where they are used: a quarter of the traffic.
         yield Batch(**arrays | {name: normalise(pixels) for name, pixels in on_device.items()})

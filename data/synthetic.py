@@ -74,7 +74,7 @@ class SyntheticSource:
         return replace(self, domain=other, variant=variant)
 
     def materials(self, index: int) -> np.ndarray:
-        """What is at each pixel's centre: uint8 [size, size], ids into ``data.scene.MATERIALS``."""
+        """What is at each pixel's centre: uint8 [size, size], ids into ``data.drawing.scene.MATERIALS``."""
         scale = working_scale(self.size)
         layout = rasterise(compose(self.seed, self.scene(index)), self.size * scale)
         return layout.material[scale // 2 :: scale, scale // 2 :: scale].copy()

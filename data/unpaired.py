@@ -74,12 +74,19 @@ class Unpaired(Dataset):
     def items_per_epoch(self) -> int:
         return max(len(self.content.source), len(self.style.source))
 
-    def __getitem__(self, position: int) -> tuple[Picture, Picture]:
-        return self.content.draw(position, self.augment), self.style.draw(position, self.augment)
+    def __getitem__(self, position: int) -> tuple[Picture, Picture] | DataError:
+        """An error is returned and not raised: a loader's worker would wrap it in its own traceback."""
+        try:
+            return self.content.draw(position, self.augment), self.style.draw(position, self.augment)
+        except DataError as error:
+            return error
 
 
-def stack(items: list[tuple[Picture, Picture]]) -> dict:
-    """Items -> uint8 tensors [N, 3, H, W] and their names, ready to become a Batch."""
+def stack(items: list[tuple[Picture, Picture] | DataError]) -> dict | DataError:
+    """Items -> uint8 tensors [N, 3, H, W] and their names, ready to become a Batch; or the first error."""
+    for item in items:
+        if isinstance(item, DataError):
+            return item
     content, style = zip(*items, strict=True)
     return {
         "content": torch.stack([picture.pixels for picture in content]),

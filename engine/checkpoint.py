@@ -55,6 +55,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
         write_atomically(_checksum_path(path), f"{hashlib.sha256(content).hexdigest()}  {path.name}\n")
         write_atomically(path, content)
     except OSError as error:
+        _checksum_path(path).unlink(missing_ok=True)
         free = shutil.disk_usage(folder).free if folder.is_dir() else 0
         raise SaveError(
             f"{path}: could not be saved ({error.strerror}): {len(content):,} bytes needed, {free:,} free"
@@ -73,7 +74,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     expected = _checksum_path(path)
     if not expected.is_file():
         raise CheckpointError(f"{path}: its checksum {expected.name} is missing")
-    if expected.read_text(errors="replace").split()[:1] != [_sha256(path)]:
+    try:
+        undamaged = expected.read_text(errors="replace").split()[:1] == [_sha256(path)]
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    if not undamaged:
         raise CheckpointError(f"{path}: is damaged (its SHA-256 is not the one in {expected.name})")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -84,15 +89,21 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def newest_checkpoint(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest good checkpoint of a run, or None, and a line for each newer one that was passed over."""
-    problems = []
+def newest_checkpoint(folder: Path) -> tuple[dict[str, Any] | None, dict[Path, str]]:
+    """The newest good checkpoint of a run, or None, and what is wrong with each newer one that was passed over."""
+    problems = {}
     for path in reversed(list_checkpoints(folder)):
         try:
             return load_checkpoint(path), problems
         except CheckpointError as error:
-            problems.append(str(error))
+            problems[path] = str(error)
     return None, problems
+
+
+def set_aside(path: Path) -> None:
+    """Rename a damaged checkpoint to `*.damaged`, so that it is not counted among those that are kept."""
+    path.rename(path.with_name(f"{path.name}.damaged"))
+    _checksum_path(path).unlink(missing_ok=True)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -84,7 +84,7 @@ class Config:
     """Everything that makes a run; `to_dict` of it is what the checkpoint and config.yaml hold."""
 
     run: str = ""  # the run folder
-    seed: Annotated[int, Ge(0)] = 0
+    seed: Annotated[int, Ge(0), Lt(2**63)] = 0
     method: Any = None  # options of one of METHODS
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -109,10 +109,10 @@ def load_config(path: str | Path, overrides: Sequence[str], methods: Mapping, so
     tags = _tagged_sections(methods, sources)
     for key, (tag, _) in tags.items():
         _forget_options_of_another_choice(values, changes, key, tag)
-    merged = OmegaConf.merge(OmegaConf.create(values), OmegaConf.create(changes))
     try:
-        merged = OmegaConf.to_container(merged, resolve=True)
-    except OmegaConfBaseException as error:
+        merged = OmegaConf.merge(OmegaConf.create(values), OmegaConf.create(changes))
+        merged = OmegaConf.to_container(merged, resolve=True, throw_on_missing=True)
+    except (OmegaConfBaseException, TypeError) as error:
         raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from error
     reader = _Reader(str(path), _flat_keys(changes), tags)
     config = reader.section(Config, merged, "")
@@ -177,10 +177,10 @@ def _read_yaml(path: Path) -> dict:
 
 def _read_overrides(words: Sequence[str]) -> dict:
     for word in words:
-        key, equals, _ = word.partition("=")
+        key, equals, value = word.partition("=")
         if key.startswith("-"):
             raise ConfigError(f"command line: {word}: a setting is written without dashes: {word.lstrip('-')}")
-        if not equals or not key:
+        if not equals or not key or value == "???":  # OmegaConf's word for a missing value
             raise ConfigError(f"command line: {word}: a setting is written key=value, for example seed=1")
     try:
         return OmegaConf.to_container(OmegaConf.from_dotlist(list(words)), resolve=False)
@@ -240,6 +240,8 @@ class _Reader:
         return self.section(table[values[tag]].options, values, key)
 
     def value(self, hint: Any, value: Any, key: str) -> Any:
+        if isinstance(value, bool) and hint is not bool:
+            value = str(value).lower()  # else `true` would pass for 1
         try:
             settings = ConfigDict(coerce_numbers_to_str=True, allow_inf_nan=False)
             return TypeAdapter(hint, config=settings).validate_python(value)

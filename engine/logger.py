@@ -27,7 +27,10 @@ class Logger:
         self.rows = folder / "log.jsonl"
         self.sheets = folder / "samples"
         self._write_failed = False
-        _cut_after(self.rows, step)
+        try:
+            _cut_after(self.rows, step)
+        except OSError as error:
+            self._complain(error)
         self.wandb = WandbRun(folder, log, config)
 
     def row(self, step: int, values: Mapping[str, Any]) -> None:
@@ -76,6 +79,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def _cut_after(path: Path, step: int) -> None:
-    if path.exists():
-        kept = [row for row in read_log(path) if row.get("step", 0) <= step]
+    rows = read_log(path)
+    kept = [row for row in rows if row.get("step", 0) <= step]
+    if len(kept) < len(rows):
         write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))

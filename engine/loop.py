@@ -14,11 +14,13 @@ from torch import Tensor
 
 from data.batch import Batch
 from engine.checkpoint import (
+    CheckpointError,
     SaveError,
     newest_checkpoint,
     prune_checkpoints,
     remove_leftovers,
     save_checkpoint,
+    set_aside,
 )
 from engine.config import Config, ScheduleConfig, to_dict
 from engine.exits import DONE, STOPPED, UserError
@@ -76,7 +78,6 @@ def fit(
     step = restore(method, run)
     if step >= plan.total_steps:
         say(f"{run.path} is finished: {step} of {plan.total_steps} steps are done")
-        run.finish(step)
         return DONE
     run.start()
     logger = Logger(run.path, run.config.log, to_dict(run.config), step)
@@ -101,10 +102,13 @@ def restore(method: Method, run: RunFolder) -> int:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
     state, problems = newest_checkpoint(run.checkpoints)
-    for problem in problems:
-        say(f"passed over: {problem}")
+    if state is None and problems:
+        raise CheckpointError(f"{'; '.join(problems.values())}. No good one is left: choose another run=")
     if state is None:
         return 0
+    for path, problem in problems.items():
+        say(f"passed over: {problem}")
+        set_aside(path)
     for key, (then, now) in run.check_same_run(state["config"]).items():
         say(f"changed since the checkpoint: {key}: {then} -> {now}")
     method.load_state_dict(state["method"])
@@ -169,13 +173,15 @@ class _Trainer:
                     self.logger.event(done, f"stopped by {self.stop.signal} at step {done}; the same command goes on")
                     self.run.set_status("stopped", done, STOPPED, self.stop.signal)
                     return STOPPED
+        if self.bad_steps:
+            raise TrainingError(f"the loss of the last step, {total}, is not finite; the last checkpoint is good")
         self.run.finish(total)
         return DONE
 
     def step(self, step: int, batch: Batch) -> None:
-        """All turns of one step. A loss that is not finite moves nobody and ends the step."""
+        """All turns of one step. A loss that is not finite does not move its player and ends the step."""
         for line in batch.unreadable:
-            self.logger.event(step, f"replaced a picture that could not be read: {line}")
+            self.logger.event(step + 1, f"replaced a picture that could not be read: {line}")
         seed_step(self.config.seed, step)
         self.rates = set_learning_rates(self.method, self.plan.factor(step))
         for turn in self.method.turns(batch):
@@ -190,8 +196,8 @@ class _Trainer:
         self.bad_steps += 1
         terms = [name for name, value in turn.report.items() if not torch.isfinite(value)] or ["their sum"]
         files = ", ".join((*batch.content_names, *batch.style_names))
-        problem = f"step {step}: the loss of the {turn.player} is not finite ({', '.join(terms)}; pictures {files})"
-        self.logger.event(step, f"{problem}: skipped")
+        problem = f"step {step + 1}: the loss of the {turn.player} is not finite ({', '.join(terms)}; pictures {files})"
+        self.logger.event(step + 1, f"{problem}: skipped")
         if self.bad_steps >= self.config.train.max_bad_steps:
             raise TrainingError(
                 f"{problem}, and so were the {self.bad_steps - 1} steps before it. The last checkpoint is good; "
@@ -215,6 +221,10 @@ class _Trainer:
         return columns
 
     def save(self, done: int) -> None:
+        """Save, unless the last step was bad: weights that are not finite must not replace good ones."""
+        if self.bad_steps:
+            self.logger.event(done, f"step {done} is not saved: its loss was not finite")
+            return
         keep = self.config.checkpoints
         try:
             save_checkpoint(self.run.checkpoints, done, self.state(done))

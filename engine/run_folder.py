@@ -18,6 +18,7 @@ import yaml
 from engine.atomic import write_atomically
 from engine.config import Config, differences, to_dict, to_yaml
 from engine.exits import BUG, DONE, INTERRUPTED, UserError, is_for_user
+from engine.progress import say
 
 # A resumed run must be the same run: what may differ all the same. Everything else is refused.
 MAY_CHANGE = ("run", "log", "checkpoints", "schedule", "train.device", "train.max_bad_steps", "data.workers")
@@ -30,8 +31,11 @@ class RunError(UserError):
 class RunFolder:
     """A run being trained: holds the folder's lock while the `with` block runs and says how it ended.
 
-    The lock belongs to the process (flock), so not even kill -9 leaves it behind.
+    The lock belongs to this process alone (POSIX, not inherited by the loader's workers), so not even kill -9 leaves
+    it behind.
     """
+
+    started = False  # only a run that began to train is said to have failed
 
     def __init__(self, config: Config):
         self.config = config
@@ -49,8 +53,8 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"run = {self.path}: cannot be written to ({error.strerror})") from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
             self._lock.close()
             raise RunError(
                 f"run = {self.path}: another process is training there; wait for it or choose another run="
@@ -58,16 +62,21 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            self.set_status("stopped", exit_code=INTERRUPTED, reason="Ctrl-C twice")
-        elif error is not None:
-            code = getattr(error, "exit_code", BUG)
-            self.set_status("failed", exit_code=code, reason=" ".join(str(error).split())[:500])
-            if not is_for_user(error):
-                error.logged_in = self.path / "traceback.log"
-                with open(error.logged_in, "a") as file:
-                    traceback.print_exception(error, file=file)
+        if error is not None and self.started:
+            code = INTERRUPTED if kind is KeyboardInterrupt else getattr(error, "exit_code", BUG)
+            reason = "Ctrl-C twice" if code == INTERRUPTED else " ".join(str(error).split())[:500]
+            self.set_status("stopped" if code == INTERRUPTED else "failed", exit_code=code, reason=reason)
+        if isinstance(error, Exception) and not is_for_user(error):
+            self._keep_traceback(error)
         self._lock.close()
+
+    def _keep_traceback(self, error: Exception) -> None:
+        try:
+            with open(self.path / "traceback.log", "a") as file:
+                traceback.print_exception(error, file=file)
+            error.logged_in = self.path / "traceback.log"
+        except OSError:
+            pass  # a full disk: the traceback goes to the screen instead
 
     def set_status(self, state: str, step: int | None = None, exit_code: int | None = None, reason: str = "") -> None:
         """Rewrite status.json. States: running, finished, stopped (the same command goes on), failed. Without
@@ -76,11 +85,18 @@ class RunFolder:
         if step is None:
             step = json.loads(path.read_text())["step"] if path.exists() else 0
         status = {"state": state, "step": step, "exit": exit_code, "reason": reason}
-        write_atomically(path, json.dumps(status, indent=1) + "\n")
+        try:
+            write_atomically(path, json.dumps(status, indent=1) + "\n")
+        except OSError as error:
+            say(f"{path}: could not be written ({error.strerror})")
 
     def start(self) -> None:
         """Write the configuration of a run that begins or goes on."""
-        write_atomically(self.path / "config.yaml", to_yaml(self.config))
+        try:
+            write_atomically(self.path / "config.yaml", to_yaml(self.config))
+        except OSError as error:
+            raise RunError(f"{self.path / 'config.yaml'}: could not be written ({error.strerror})") from error
+        self.started = True
 
     def finish(self, step: int) -> None:
         self.set_status("finished", step, DONE)
@@ -101,7 +117,7 @@ class RunFolder:
     def _refuse_foreign_folder(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"run = {self.path}: is a file; a folder is wanted")
-        ours = ("config.yaml", ".lock")
+        ours = (".lock", "checkpoints")
         strangers = self.path.is_dir() and any(self.path.iterdir())
         if strangers and not any((self.path / name).exists() for name in ours):
             raise RunError(f"run = {self.path}: this folder holds other files; choose a new or an empty one")

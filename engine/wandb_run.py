@@ -6,8 +6,10 @@ import os
 import secrets
 import socket
 import urllib.parse
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from PIL import Image
@@ -39,14 +41,10 @@ class WandbRun:
         self._try("log", lambda: self._run.log({"step": step, **values}))
 
     def log_picture(self, step: int, name: str, picture: Image.Image) -> None:
-        import wandb
-
-        self.log(step, {name: wandb.Image(picture)})
+        self._try("log", lambda: self._run.log({"step": step, name: _wandb().Image(picture)}))
 
     def log_table(self, name: str, columns: list[str], rows: list[list]) -> None:
-        import wandb
-
-        self._try("log", lambda: self._run.log({name: wandb.Table(columns=columns, data=rows)}))
+        self._try("log", lambda: self._run.log({name: _wandb().Table(columns=columns, data=rows)}))
 
     def finish(self) -> None:
         self._try("finish", lambda: self._run.finish())
@@ -74,10 +72,7 @@ def _mode(wanted: str) -> str:
 
 
 def _start(folder: Path, project: str, config: Mapping[str, Any], mode: str) -> Any:
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    os.environ.setdefault("WANDB_SILENT", "true")
-    import wandb
-
+    wandb = _wandb()
     arguments = {
         "dir": folder,
         "project": project,
@@ -106,6 +101,14 @@ def _start(folder: Path, project: str, config: Mapping[str, Any], mode: str) -> 
     return run
 
 
+def _wandb() -> ModuleType:
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    import wandb  # half a second, and only where it is used
+
+    return wandb
+
+
 def _run_id(folder: Path) -> str:
     file = folder / "wandb_id"
     if not file.exists():
@@ -132,6 +135,8 @@ def _logged_in() -> bool:
 
 def _answers(url: str) -> bool:
     parts = urllib.parse.urlparse(url)
+    if urllib.request.getproxies() and not urllib.request.proxy_bypass(parts.hostname or ""):
+        return True  # the way there is the proxy's business; wandb's own time limit holds
     port = parts.port or {"http": 80}.get(parts.scheme, 443)
     try:
         socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS).close()

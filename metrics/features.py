@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RANDOM_FEATURES = 64
+LAYERS = (1, 6, 11, 18, 25)  # relu1_1, relu2_1, relu3_1, relu4_1, relu5_1 of a VGG-16
+DEEPEST = LAYERS[-1]
 BATCH = 32  # pictures in one forward pass
 
 
@@ -25,7 +27,9 @@ class RandomVGG16(nn.Module):
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.convolutions = make_layers(cfgs["D"])  # vgg16's, without its hundred million of classifier weights
+            self.convolutions = make_layers(cfgs["D"])[
+                : DEEPEST + 1
+            ]  # vgg16's, without its hundred million of classifier weights
             for module in self.convolutions:
                 if isinstance(module, nn.Conv2d):
                     nn.init.kaiming_normal_(module.weight)
@@ -41,8 +45,8 @@ class RandomVGG16(nn.Module):
         found = []
         for index, module in enumerate(self.convolutions):
             x = module(x)
-            if index in (1, 6, 11, 18, 25):  # relu1_1, 2_1, 3_1, 4_1, 5_1
-                found += [x.mean(dim=(2, 3)), x.std(dim=(2, 3))]
+            if index in LAYERS:
+                found += [x.mean(dim=(2, 3)), x.std(dim=(2, 3), correction=0)]
         return torch.cat(found, dim=1) @ self.projection
 
 

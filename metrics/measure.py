@@ -10,7 +10,7 @@ from torch import Tensor
 from metrics import METRICS, Metric, function
 
 BOOTSTRAP_DRAWS = 1000
-FEWEST_PICTURES = 2  # a distribution needs a spread
+FEWEST_PICTURES = 4  # paintings: two halves, each with a spread
 
 
 class MetricError(ValueError):
@@ -65,12 +65,12 @@ def measure(pictures: Pictures) -> Iterator[Score]:
     """Every row of METRICS that the data allows, in the table's order.
 
     Raises:
-        MetricError: fewer than FEWEST_PICTURES photographs or paintings.
+        MetricError: fewer than 2 photographs or FEWEST_PICTURES paintings.
     """
-    if min(len(pictures.photographs), len(pictures.paintings)) < FEWEST_PICTURES:
+    if len(pictures.photographs) < 2 or len(pictures.paintings) < FEWEST_PICTURES:
         counts = f"{len(pictures.photographs)} photographs and {len(pictures.paintings)} paintings"
         raise MetricError(
-            f"{counts} are held out; at least {FEWEST_PICTURES} of each are needed: raise data.content.held_out_share "
+            f"{counts} are held out; 2 and {FEWEST_PICTURES} are needed at least: raise data.content.held_out_share "
             "or data.style.held_out_share in a new run, or give folders by data.content.held_out, data.style.held_out"
         )
     for key, metric in METRICS.items():
@@ -105,11 +105,13 @@ def _content_score(key: str, compare: Callable, p: Pictures) -> Score:
 
 
 def _distribution_score(key: str, compare: Callable, p: Pictures) -> Score:
-    half = len(p.paintings) // 2
-    floor = compare(p.paintings[:half], p.paintings[half : 2 * half]) if half >= FEWEST_PICTURES else None
-    truth = None if p.truths is None else compare(p.truths, p.paintings)
-    value, untouched = compare(p.translations, p.paintings), compare(p.photographs, p.paintings)
-    return Score(key, value, None, untouched, truth, floor, min(len(p.translations), len(p.paintings)))
+    """Everything is compared with the same half of the real paintings, so that the other half's distance, the floor,
+    can be read beside it. Equal counts all round: these distances are biased by the number of pictures."""
+    n = min(len(p.translations), len(p.paintings) // 2)
+    reference = p.paintings[:n]
+    truth = None if p.truths is None else compare(p.truths[:n], reference)
+    value, untouched = compare(p.translations[:n], reference), compare(p.photographs[:n], reference)
+    return Score(key, value, None, untouched, truth, compare(p.paintings[n : 2 * n], reference), n)
 
 
 def bootstrap_interval(values: Tensor, seed: int = 0) -> tuple[float, float]:

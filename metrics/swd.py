@@ -29,7 +29,7 @@ def sliced_wasserstein_by_level(pictures: Tensor, real: Tensor, seed: int = 0) -
     """{side of the level in px: distance times 1000}."""
     count = min(len(pictures), len(real))
     distances = {}
-    for a, b in zip(_laplacian_pyramid(pictures[:count]), _laplacian_pyramid(real[:count]), strict=True):
+    for a, b in zip(laplacian_pyramid(pictures[:count]), laplacian_pyramid(real[:count]), strict=True):
         side = min(a.shape[-2:])
         generator = torch.Generator().manual_seed(seed * 100_003 + side)
         patches = [_patches(level, generator) for level in (a, b)]
@@ -52,15 +52,21 @@ def _sorted(x: Tensor) -> Tensor:
     return x.sort(dim=1).values if x.is_cuda else torch.from_numpy(np.sort(x.numpy(), axis=1))
 
 
-def _laplacian_pyramid(x: Tensor) -> list[Tensor]:
+def laplacian_pyramid(x: Tensor) -> list[Tensor]:
     """Band-pass levels from fine to coarse; the last one keeps the low frequencies."""
     levels = []
     while min(x.shape[-2:]) // 2 >= SMALLEST_LEVEL:
         smaller = _blur(x)[..., ::2, ::2]
-        larger = F.interpolate(smaller, size=x.shape[-2:], mode="bilinear", align_corners=False)
-        levels.append(x - larger)
+        levels.append(x - _expand(smaller, x.shape))
         x = smaller
     return [*levels, x]
+
+
+def _expand(smaller: Tensor, shape: torch.Size) -> Tensor:
+    """Back to twice the size (Burt and Adelson 1983): zeros between the pixels, then the same blur times four."""
+    larger = smaller.new_zeros(shape)
+    larger[..., ::2, ::2] = smaller
+    return 4 * _blur(larger)
 
 
 def _blur(x: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ class ImagePool(nn.Module):
             return picture
         slot = int(torch.randint(self.size, ()))
         stored, self.pictures[slot] = self.pictures[slot], picture.clone()
-        return stored
+        return stored.to(picture.device)  # a checkpoint brings pictures back on the CPU
 
     def get_extra_state(self) -> list[Tensor]:
         return list(self.pictures)

@@ -59,7 +59,7 @@ def load(run: str, direction: str | None = None, device: str = "auto") -> Transl
     else:
         read_run_config(path)  # says what is wrong with a folder that is no run
         state, problems = newest_checkpoint(path / "checkpoints")
-        for problem in problems:
+        for problem in problems.values():
             say(f"passed over: {problem}")
         if state is None:
             raise CheckpointError(f"{path / 'checkpoints'}: no good checkpoint yet; train.py writes them")

@@ -9,6 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ["WANDB_MODE"] = "disabled"
+# Tensors of 32 px are too small to share between threads; and threads that spin while they wait make a busy machine crawl.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 TINY = (
     "method.generator.channels=4",
@@ -27,6 +29,7 @@ TINY = (
     "train.batch_size=2",
     "schedule.constant=4",
     "schedule.decay=4",
+    "log.wandb=auto",
     "log.every=2",
     "log.num_pictures=2",
     "log.pictures_every=4",

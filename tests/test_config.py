@@ -42,6 +42,10 @@ def load(*words: str, path: Path = DEMO):
         ("--epochs=3", ["--epochs=3", "without dashes: epochs=3"]),
         ("data.size=${nothing}", ["nothing"]),
         ("data.content=[", ["command line"]),
+        ("method.generator=[1]", ["Cannot merge"]),
+        ("run=???", ["run"]),
+        ("seed=true", ["seed = true", "valid integer"]),
+        ("seed=99999999999999999999999", ["seed"]),
     ],
 )
 def test_a_wrong_setting_gets_one_line_that_names_it(word: str, parts: list[str]) -> None:
@@ -78,7 +82,7 @@ def test_choosing_another_source_forgets_the_options_of_the_first() -> None:
 def test_overrides_win_and_defaults_fill_in() -> None:
     config = load("train.batch_size=7", "method.generator.channels=9", "data.content.seed=5")
     assert (config.train.batch_size, config.method.generator.channels, config.data.content.seed) == (7, 9, 5)
-    assert config.method.cycle_weight == 10.0
+    assert (config.method.pool_size, config.method.first) == (50, "generators")
 
 
 def test_a_configuration_survives_the_way_through_plain_values() -> None:

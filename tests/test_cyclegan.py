@@ -45,17 +45,19 @@ def test_a_turn_moves_its_player_and_nobody_else(first: str) -> None:
     assert players == [first, ({*NETWORKS} - {first}).pop()]
 
 
-def test_the_second_player_answers_to_the_moved_first_one() -> None:
-    """D's move must change the loss that G is then given, and the other way round must not change D's fakes."""
+@pytest.mark.parametrize(("first", "answers"), [("discriminators", True), ("generators", False)])
+def test_who_moves_second_and_on_what(first: str, answers: bool) -> None:
+    """Generators that move second face the moved discriminators; discriminators that move second are still shown the
+    pictures from before the generators' move."""
     losses = {}
     for moved in (True, False):
-        method = tiny(first="discriminators")
+        method = tiny(first=first)
         for turn in method.turns(batch()):
             losses[moved, turn.player] = turn.loss.item()
             if moved:
                 move(method, turn)
-    assert losses[True, "discriminators"] == losses[False, "discriminators"]
-    assert losses[True, "generators"] != losses[False, "generators"]
+    second = ({*NETWORKS} - {first}).pop()
+    assert (losses[True, second] != losses[False, second]) == answers
 
 
 def test_generators_loss_is_the_sum_that_the_paper_writes() -> None:
@@ -148,6 +150,14 @@ def test_pool_stores_until_full_and_then_exchanges_half_of_the_time() -> None:
 def test_pool_of_size_zero_returns_what_it_is_given() -> None:
     fakes = torch.rand(4, 3, 2, 2)
     assert torch.equal(ImagePool(0)(fakes), fakes)
+
+
+def test_pool_of_a_checkpoint_follows_the_pictures_to_their_device() -> None:
+    pool = ImagePool(1)
+    pool.set_extra_state([torch.rand(3, 2, 2)])
+    torch.manual_seed(0)
+    for _ in range(8):  # the coin falls both ways
+        assert pool(torch.empty(1, 3, 2, 2, device="meta")).device.type == "meta"
 
 
 def test_pool_survives_in_the_state_dict() -> None:

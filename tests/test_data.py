@@ -276,12 +276,20 @@ def test_batches_are_the_same_for_any_worker_count_and_start(workers: int) -> No
     assert -1 <= whole[0].content.min() < whole[0].content.max() <= 1
 
 
-def test_augmentation_differs_between_epochs_and_repeats_by_its_seed() -> None:
+def test_augmentation_is_a_function_of_its_seed() -> None:
     augment = build_augmentation(16, 20, flip=True)
     source = picture(20, 20)
     draws = {augment(source, seed).tobytes() for seed in range(40)}
     assert len(draws) > 20
     assert np.array_equal(augment(source, 7), augment(source, 7))
+
+
+def test_a_picture_is_augmented_anew_in_every_pass() -> None:
+    options = SyntheticOptions(scenes=1, size=24)
+    dataset = open_training_data(options, options, seed=3, size=16, load_size=24, flip=True)
+    passes = [dataset[position][0].pixels.numpy().tobytes() for position in range(12)]
+    assert len(set(passes)) > 8
+    assert passes == [dataset[position][0].pixels.numpy().tobytes() for position in range(12)]
 
 
 def test_augmentation_resizes_like_the_reference_recipe() -> None:
@@ -301,6 +309,9 @@ def test_an_unreadable_picture_is_replaced_the_same_way_every_time_and_reported(
     assert row(again, range(6)) == [(x.name, y.name) for x, y in items]
 
 
-def test_a_source_that_cannot_be_read_at_all_ends_with_a_message() -> None:
-    with pytest.raises(DataError, match="20 pictures in a row could not be read"):
-        unpaired(Numbers(3, bad=(0, 1, 2)), Numbers(3))[0]
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_source_that_cannot_be_read_at_all_ends_with_one_line(workers: int) -> None:
+    dataset = unpaired(Numbers(3, bad=(0, 1, 2)), Numbers(3))
+    with pytest.raises(DataError, match="20 pictures in a row could not be read") as caught:
+        next(batches(dataset, 2, 0, 4, workers, CPU))
+    assert "\n" not in str(caught.value)

@@ -103,3 +103,4 @@ def test_every_recipe_builds_and_its_header_tells_how_to_use_it(recipe: Path) ->
     assert set(method.optimizers) == {"generators", "discriminators"}
     header = recipe.read_text().split("\n\n")[0]
     assert all(word in header for word in ("Command:", "Hardware:", "Expect:"))
+    assert "PLACEHOLDER" not in header

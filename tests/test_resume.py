@@ -123,12 +123,12 @@ def test_a_signal_saves_and_ends_with_75_and_the_same_command_goes_on(tmp_path: 
 def test_a_finished_run_says_so_and_stays_untouched(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     run = tmp_path / "run"
     assert train_tiny(run) == 0
-    before = {path: path.stat().st_mtime_ns for path in run.rglob("*.pt")}
-    rows = (run / "log.jsonl").read_bytes()
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != ".lock"}
     assert train_tiny(run) == 0
     assert "finished: 8 of 8 steps" in capsys.readouterr().err
-    assert {path: path.stat().st_mtime_ns for path in run.rglob("*.pt")} == before
-    assert (run / "log.jsonl").read_bytes() == rows
+    assert train_tiny(run, "seed=3") == 2  # a mistaken command does not make it a failed one either
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != ".lock"} == before
+    assert status(run)["state"] == "finished"
 
 
 def test_torn_and_flipped_checkpoints_are_passed_over(tiny_run: Path, tmp_path: Path, capsys) -> None:
@@ -145,6 +145,24 @@ def test_torn_and_flipped_checkpoints_are_passed_over(tiny_run: Path, tmp_path: 
     assert "resuming" in said
     assert "at step 3" in said
     assert_same_run(tiny_run, run)
+    assert sorted(p.name for p in (run / "checkpoints").glob("*.damaged")) == [
+        "step_00000006.pt.damaged",
+        "step_00000008.pt.damaged",
+    ]
+
+
+def test_damaged_checkpoints_never_push_out_good_ones_and_a_run_without_a_good_one_is_not_begun_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    run = tmp_path / "run"
+    assert train_tiny(run) == 0
+    rows = (run / "log.jsonl").read_bytes()
+    for path in list_checkpoints(run / "checkpoints"):
+        path.write_bytes(b"damaged")
+    assert train_tiny(run) == 2
+    assert "No good one is left" in capsys.readouterr().err
+    assert (run / "log.jsonl").read_bytes() == rows
+    assert len(list_checkpoints(run / "checkpoints")) == 3
 
 
 def test_an_explicit_checkpoint_is_refused_in_words(tmp_path: Path) -> None:
@@ -186,7 +204,7 @@ def test_the_last_k_and_every_nth_checkpoint_are_kept(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 8  # each with its checksum, nothing else
 
 
-def test_a_full_disk_costs_a_save_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_a_full_disk_costs_a_save_and_no_earlier_checkpoint(tmp_path: Path) -> None:
     """The limit on a file's size makes write(2) fail in the middle, as a full disk does."""
     save_checkpoint(tmp_path, 1, {"a": torch.zeros(1000)})
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -199,7 +217,7 @@ def test_a_full_disk_costs_a_save_and_not_the_run(tmp_path: Path, monkeypatch: p
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
     assert newest_checkpoint(tmp_path)[0]["step"] == 1
-    assert not list(tmp_path.glob(".*.tmp"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_00000001.pt", "step_00000001.pt.sha256"]
 
 
 @pytest.mark.parametrize(("failures", "code", "state"), [(2, 0, "finished"), (3, 2, "failed")])
@@ -233,17 +251,17 @@ def test_another_configuration_is_refused_and_a_harmless_one_accepted(tmp_path: 
     assert status(run)["step"] == 9
 
 
-def test_two_processes_do_not_share_a_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    from data import SOURCES
-    from engine.config import load_config
-    from engine.run_folder import RunFolder
-    from models import METHODS
-
+def test_two_processes_do_not_share_a_run_and_kill_9_frees_it_at_once(tmp_path: Path, capsys) -> None:
     run = tmp_path / "run"
-    with RunFolder(load_config(ROOT / "configs/demo.yaml", [f"run={run}", *TINY], METHODS, SOURCES)):
-        assert train_tiny(run) == 2
+    process = tiny_process(run, "schedule.constant=100000", "checkpoints.every=1", "data.workers=2")
+    wait_for(lambda: bool(list_checkpoints(run / "checkpoints")), process)
+    assert train_tiny(run) == 2
     assert "another process is training there" in capsys.readouterr().err
-    assert train_tiny(run) == 0
+    assert status(run)["state"] == "running"
+    process.kill()
+    process.wait()
+    done = step_of(list_checkpoints(run / "checkpoints")[-1])
+    assert train_tiny(run, f"schedule.constant={done}", "schedule.decay=1") == 0
 
 
 def test_a_folder_of_somebody_elses_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -265,7 +283,7 @@ def test_a_loss_that_is_not_finite_is_skipped_and_then_ends_the_run(tmp_path: Pa
 
     monkeypatch.setattr(models.cyclegan, "l1", sometimes_nan)
     assert train_tiny(tmp_path / "once") == 0
-    assert "step 1: the loss of the generators is not finite (cycle_x; pictures scene_" in capsys.readouterr().err
+    assert "step 2: the loss of the generators is not finite (cycle_x; pictures scene_" in capsys.readouterr().err
     assert all(value.isfinite().all() for value in weights(tmp_path / "once").values())
 
     monkeypatch.setattr(models.cyclegan, "l1", lambda a, b: honest(a, b) * float("inf"))

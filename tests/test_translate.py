@@ -155,6 +155,7 @@ def test_a_translator_is_the_generator_of_the_checkpoint(tiny_run: Path) -> None
         (("{run}", "{tmp}/none", "{tmp}/out"), "no such file or folder"),
         (("{run}", "{tmp}", "{in}/plain.png"), "is a file; an output folder is wanted"),
         (("{run}", "{in}/plain.png", "{tmp}/a.xyz"), "cannot write .xyz"),
+        (("{run}", "{in}/plain.png", "{in}", "--overwrite"), "is both input and output"),
         (("{tmp}/none", "{in}", "{tmp}/out"), "no such run folder"),
         (("{in}", "{in}", "{tmp}/out"), "is no run folder"),
         (("{in}/plain.png", "{in}", "{tmp}/out"), "checksum"),
@@ -171,6 +172,26 @@ def test_a_users_mistake_is_code_2_and_one_line(
     said = capsys.readouterr().err
     assert message in said
     assert len([line for line in said.splitlines() if "picture/s" not in line]) == 1
+
+
+def test_two_pictures_never_become_one_and_an_output_around_the_input_works(tiny_run: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "photos/raw"
+    raw.mkdir(parents=True)
+    picture(20, 20).save(raw / "a.gif")
+    assert call("translate", tiny_run, raw, tmp_path / "photos") == 0
+    assert (tmp_path / "photos/a.gif.png").exists()
+    picture(20, 20).save(raw / "a.gif.png")
+    assert call("translate", tiny_run, raw, tmp_path / "photos") == 2
+
+
+def test_a_list_of_failures_that_is_not_ours_is_kept(tiny_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/bad.png").write_bytes(b"")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/failures.csv").write_text("student,grade")
+    assert call("translate", tiny_run, tmp_path / "in", tmp_path / "out") == 3
+    assert (tmp_path / "out/failures.csv").read_text() == "student,grade"
+    assert "bad.png" in (tmp_path / "out/failures-1.csv").read_text()
 
 
 def test_an_output_inside_the_input_is_not_translated_again(tiny_run: Path, photographs: Path) -> None:

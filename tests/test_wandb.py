@@ -90,6 +90,7 @@ def test_a_host_that_refuses_is_left_at_once(tmp_path: Path, monkeypatch: pytest
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
     monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     assert train_tiny(tmp_path / "run") == 0
@@ -105,6 +106,7 @@ def test_a_host_that_never_answers_costs_seconds_and_not_the_run(tmp_path: Path,
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(16)
         monkeypatch.delenv("WANDB_MODE")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{deaf.getsockname()[1]}")
         monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
         tmp_path.joinpath("run").mkdir()
