@@ -33,8 +33,8 @@ class CycleGAN(Method):
     def __init__(self, options: CycleGANOptions):
         super().__init__()
         g, d = options.generator, options.discriminator
-        self.G = ResnetGenerator(g.channels, g.blocks, g.upsample, g.dropout)
-        self.F = ResnetGenerator(g.channels, g.blocks, g.upsample, g.dropout)
+        self.G = ResnetGenerator(g.channels, g.blocks, g.upsample, g.dropout, g.skips)
+        self.F = ResnetGenerator(g.channels, g.blocks, g.upsample, g.dropout, g.skips)
         self.D_Y = PatchDiscriminator(d.channels, d.layers)
         self.D_X = PatchDiscriminator(d.channels, d.layers)
         self.pool_y = ImagePool(options.pool_size)

@@ -21,6 +21,7 @@ class GeneratorOptions:
     blocks: Positive = 9  # residual blocks: 9 at 256 px, 6 at 128 px
     upsample: Literal["transposed", "resize"] = "transposed"  # resize-convolution leaves no checkerboard
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0  # inside the residual blocks
+    skips: bool = False  # from encoder to decoder, as in a U-Net: detail stays sharp, and is repainted less
 
 
 @dataclass(frozen=True)

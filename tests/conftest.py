@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ["WANDB_MODE"] = "disabled"
-# Tensors of 32 px are too small to share between threads; and threads that spin while they wait make a busy machine crawl.
+# Tensors of 32 px are too small to share between threads, and threads that spin while they wait slow one another.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 TINY = (

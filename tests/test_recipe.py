@@ -67,6 +67,20 @@ def test_generator_keeps_the_shape_and_stays_in_range(upsample: str) -> None:
     assert output.abs().max() <= 1
 
 
+def test_skips_carry_detail_past_the_bottleneck_with_the_same_weights() -> None:
+    torch.manual_seed(0)
+    plain, skips = (ResnetGenerator(channels=4, blocks=1, upsample="resize", skips=s) for s in (False, True))
+    skips.load_state_dict(plain.state_dict())  # the same names and shapes
+    for generator in (plain, skips):
+        for module in generator.model[-9:-3]:  # nothing comes through the bottleneck
+            if hasattr(module, "weight") and module.weight is not None:
+                torch.nn.init.zeros_(module.weight)
+    a, b = torch.randn(2, 1, 3, 32, 24)
+    assert torch.equal(plain(a), plain(b))
+    assert not torch.allclose(skips(a), skips(b))
+    assert skips(a).shape == a.shape
+
+
 def test_initial_weights_follow_the_paper() -> None:
     torch.manual_seed(0)
     generator = ResnetGenerator()

@@ -13,7 +13,6 @@ from data.drawing.layout import Layout, noise
 from data.drawing.rasterise import rasterise
 from data.drawing.scene import CLOUD, MATERIALS, SKY, Scene
 
-EXPOSURE = 0.8  # metered for the sky: the land is dim, as in most photographs against the light
 LEVELS = 64  # steps of a ramp, from light 0 to light 1
 BLUE = ((70, 112, 158), (124, 164, 204), (206, 222, 234))
 GREEN = ((26, 40, 20), (92, 118, 56), (170, 184, 104))
@@ -91,4 +90,4 @@ def _add_air(colour: np.ndarray, layout: Layout, scene: Scene) -> None:
     corners = 1.04 - 0.36 * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
     for channel, (tint, warmth) in enumerate(zip(sun.tint, (1.0, 0.8, 0.45), strict=True)):
         colour[..., channel] += warmth * glow
-        colour[..., channel] *= EXPOSURE * tint * corners
+        colour[..., channel] *= tint * corners

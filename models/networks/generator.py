@@ -64,11 +64,22 @@ class ResnetGenerator(nn.Module):
         blocks: residual blocks (9 for 256 px: 11,378,179 parameters; 6 for 128 px: 7,837,699).
         upsample: "transposed" (the paper) or "resize" (see ResizeConv2d).
         dropout: probability inside the residual blocks.
+        skips: add the encoder's features to the decoder's of the same resolution, as a U-Net does (Ronneberger et al.
+            2015, arXiv 1505.04597): fine detail need not pass the bottleneck, so it stays sharp from the first steps
+            and is repainted less. The same weights under the same names.
     """
 
-    def __init__(self, channels: int = 64, blocks: int = 9, upsample: str = "transposed", dropout: float = 0.0):
+    def __init__(
+        self,
+        channels: int = 64,
+        blocks: int = 9,
+        upsample: str = "transposed",
+        dropout: float = 0.0,
+        skips: bool = False,
+    ):
         super().__init__()
         c, up = channels, UPSAMPLE[upsample]
+        self.skips = skips
         self.model = nn.Sequential(
             *[nn.ReflectionPad2d(3), nn.Conv2d(3, c, 7), *_norm_relu(c)],
             *[nn.Conv2d(c, 2 * c, 3, stride=2, padding=1), *_norm_relu(2 * c)],
@@ -81,7 +92,14 @@ class ResnetGenerator(nn.Module):
         self.apply(normal_)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.model(x)
+        if not self.skips:
+            return self.model(x)
+        full = self.model[:4](x)
+        half = self.model[4:7](full)
+        quarter = self.model[7:-9](half)  # the second stride-2 convolution and the blocks
+        half = half + self.model[-9:-6](quarter)
+        full = full + self.model[-6:-3](half)
+        return self.model[-3:](full)
 
 
 def _norm_relu(channels: int) -> list[nn.Module]:
