@@ -31,6 +31,7 @@ SETTINGS = (
     *("data.style.scenes=20", "data.style.size=32", "data.style.held_out=4"),
     *("schedule.constant=60", "schedule.decay=60", "checkpoints.every=1", "log.every=5", "log.pictures_every=1000"),
     "train.batch_size=2",
+    "log.wandb=disabled",
 )
 
 
