@@ -5,9 +5,9 @@
 
 Ours is `engine.loop.fit` as train.py runs it: pictures decoded from files, augmented, batched; seeds, schedule,
 checks, a log row and an offline W&B row every step. The plain side gets a batch that is in memory already. The two
-take turns, a step each, in one process; medians are compared, and the steps pairwise, with
-the standard error: on a busy machine single steps differ by more than the overhead. The first step, which
-warms up, and the last, which draws the sample sheet and saves, are left out.
+take turns, a step each, in one process. Medians are compared, and the steps pairwise, with the standard error: on a
+busy machine single steps differ by more than the overhead. The first step, which warms up, and the last, which draws
+the sample sheet and saves, are left out.
 """
 
 import argparse
