@@ -1,6 +1,6 @@
 """Sheets of pictures: named columns, one row a picture."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -18,7 +18,7 @@ def draw_sheet(columns: Mapping[str, Tensor]) -> Image.Image:
     count, height, width, _ = next(iter(arrays.values())).shape
     zoom = max(1, -(-SMALLEST // min(height, width)))
     height, width = height * zoom, width * zoom
-    font = ImageFont.load_default(size=max(10, min(20, width // 10)))
+    font = _fitting_font(arrays, width)
     head = int(font.size * 1.6)
     sheet = Image.new("RGB", (len(arrays) * (width + GAP) + GAP, head + count * (height + GAP)), "white")
     pen = ImageDraw.Draw(sheet)
@@ -29,3 +29,10 @@ def draw_sheet(columns: Mapping[str, Tensor]) -> Image.Image:
             enlarged = np.repeat(np.repeat(pixels, zoom, axis=0), zoom, axis=1)
             sheet.paste(Image.fromarray(enlarged), (left, head + row * (height + GAP)))
     return sheet
+
+
+def _fitting_font(names: Iterable[str], width: int) -> ImageFont.FreeTypeFont:
+    """The longest name fits over its column, unless that would be too small to read."""
+    size = max(10, min(20, width // 10))
+    longest = max(ImageFont.load_default(size).getlength(name) for name in names)
+    return ImageFont.load_default(max(8, min(size, int(size * width / max(longest, 1)))))
