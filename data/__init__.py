@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
-from data.options import FolderOptions, SyntheticOptions
+from data.options import CocoOptions, FolderOptions, SyntheticOptions, WikiartOptions
 
 if TYPE_CHECKING:
     from data.source import Source
@@ -26,6 +26,8 @@ class SourceEntry:
 
 SOURCES = {
     "folder": SourceEntry(FolderOptions, "data.folder", "open_folder"),
+    "coco": SourceEntry(CocoOptions, "data.coco", "open_coco"),
+    "wikiart": SourceEntry(WikiartOptions, "data.wikiart", "open_wikiart"),
     "synthetic": SourceEntry(SyntheticOptions, "data.synthetic", "open_synthetic"),
 }
 

@@ -1,23 +1,26 @@
 """Any folder of pictures as a source."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
 
 from data.images import EXTENSIONS, find_pictures, open_picture
+from data.labels import Labels
+from data.names import Names
 from data.options import FolderOptions
 from data.source import DataError
 
 
 @dataclass(frozen=True)
 class FolderSource:
-    """The named files below a folder, decoded when asked for."""
+    """The named files below a folder, decoded when asked for; `labels`, by kind, is what is known of each."""
 
     root: Path
-    names: Sequence[str]
+    names: Names
+    labels: Mapping[str, Labels] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -43,9 +46,9 @@ def open_folder(options: FolderOptions, domain: str, part: str) -> FolderSource:
         raise DataError(f"{option} is missing: the folder of the {domain} pictures")
     if part == "held_out" and options.held_out:
         root = Path(options.held_out)
-        return FolderSource(root, _pictures(root, f"data.{domain}.held_out"))
+        return FolderSource(root, Names(list_pictures(root, f"data.{domain}.held_out")))
     root = Path(options.root)
-    names = _pictures(root, option)
+    names = list_pictures(root, option)
     if not options.held_out:
         train, held_out = split(names, options.held_out_share)
         names = held_out if part == "held_out" else train
@@ -53,7 +56,7 @@ def open_folder(options: FolderOptions, domain: str, part: str) -> FolderSource:
         raise DataError(
             f"{option} = {root}: no picture is left to train on; add pictures or give data.{domain}.held_out"
         )
-    return FolderSource(root, names)
+    return FolderSource(root, Names(names))
 
 
 def split(names: Sequence[str], share: float) -> tuple[list[str], list[str]]:
@@ -71,7 +74,8 @@ def place(name: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _pictures(root: Path, option: str) -> list[str]:
+def list_pictures(root: Path, option: str) -> list[str]:
+    """Paths of all pictures below `root`, relative to it, sorted; `option` is what a DataError names."""
     if not root.exists():
         raise DataError(f"{option} = {root}: no such folder")
     if not root.is_dir():

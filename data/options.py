@@ -4,7 +4,7 @@ The dataclasses are the schema of the YAML's `data.content:` and `data.style:` s
 from the sources so that a wrong key is answered before anything slow is imported.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
@@ -18,6 +18,30 @@ class FolderOptions:
     root: str = ""
     held_out: str = ""  # a folder of held-out pictures; "" holds out a share of root's files
     held_out_share: Annotated[float, Gt(0), Lt(1)] = 0.1  # of root's files, chosen by a hash of their name
+
+
+@dataclass(frozen=True)
+class CocoOptions:
+    """MS-COCO as released; choices need its annotations/instances_*.json."""
+
+    source: Literal["coco"] = "coco"
+    root: str = ""  # holds train2017/, val2017/ and annotations/, or those of 2014
+    categories: list[str] = field(default_factory=list)  # show at least one of these (super)categories; [] any
+    exclude: list[str] = field(default_factory=list)  # and none of these
+    licences: list[int] = field(default_factory=list)  # ids of COCO's list of licences; [] any
+    min_side: Annotated[int, Ge(0)] = 0  # px, of the shorter side
+
+
+@dataclass(frozen=True)
+class WikiartOptions:
+    """WikiArt in ArtGAN's layout, Style/artist_title.jpg; a choice is a list of names, [] takes all."""
+
+    source: Literal["wikiart"] = "wikiart"
+    root: str = ""  # holds the folders of styles, and the lists if there are any
+    styles: list[str] = field(default_factory=list)
+    artists: list[str] = field(default_factory=list)
+    genres: list[str] = field(default_factory=list)
+    held_out_share: Annotated[float, Gt(0), Lt(1)] = 0.1  # of the paintings that no list of the release names
 
 
 @dataclass(frozen=True)

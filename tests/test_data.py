@@ -215,7 +215,7 @@ def test_a_given_held_out_folder_is_used(part: str, tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir()
         picture().save(tmp_path / name)
     options = FolderOptions(root=str(tmp_path / "train"), held_out=str(tmp_path / "test"))
-    assert open_folder(options, "style", part).names == {"train": ["a.png"], "held_out": ["b.png"]}[part]
+    assert list(open_folder(options, "style", part).names) == {"train": ["a.png"], "held_out": ["b.png"]}[part]
 
 
 def test_a_wrong_folder_is_named_with_its_option(tmp_path: Path) -> None:

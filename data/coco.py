@@ -1,0 +1,127 @@
+"""MS-COCO as released: train2017/, val2017/ (or 2014) and annotations/, which may be missing.
+
+The annotations are read as the JSON that they are. pycocotools would add a compiled dependency and indices for masks
+and scores, and of each picture we only want its categories, its size and its licence.
+"""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data.folder import FolderSource, list_pictures
+from data.labels import Labels, check_known
+from data.names import Names
+from data.options import CocoOptions
+from data.source import DataError
+
+PARTS = {"train": "train", "held_out": "val"}  # ours -> COCO's
+YEARS = ("2017", "2014")
+
+
+@dataclass
+class Annotation:
+    """What the annotations say of one picture."""
+
+    width: int
+    height: int
+    licence: int
+    area: dict[str, float] = field(default_factory=dict)  # category -> px that its objects cover
+
+
+@dataclass(frozen=True)
+class Annotations:
+    by_name: dict[str, Annotation]
+    supercategory: dict[str, str]  # of a category
+
+    def words(self, name: str) -> set[str]:
+        """Categories and supercategories seen in a picture."""
+        seen = self.by_name[name].area
+        return set(seen) | {self.supercategory[category] for category in seen}
+
+    def main_supercategory(self, name: str) -> str:
+        """That which covers most of the picture; "" where nothing is annotated."""
+        areas: dict[str, float] = defaultdict(float)
+        for category, area in (self.by_name[name].area if name in self.by_name else {}).items():
+            areas[self.supercategory[category]] += area
+        return max(areas, key=areas.get, default="")
+
+
+def open_coco(options: CocoOptions, domain: str, part: str) -> FolderSource:
+    """The "train" (train2017) or "held_out" (val2017) pictures that the options choose, labelled "supercategory".
+
+    Without a choice every picture counts, annotated or not; a choice is made among the annotated ones.
+
+    Raises:
+        DataError: a folder or the annotations are missing or damaged, a name is unknown, nothing is left.
+    """
+    section = f"data.{domain}"
+    if not options.root:
+        raise DataError(f"{section}.root is missing: the folder that holds train2017/ and val2017/")
+    folder = _picture_folder(Path(options.root), PARTS[part], f"{section}.root")
+    names = list_pictures(folder, f"{section}.root")
+    path = folder.parent / "annotations" / f"instances_{folder.name}.json"
+    choosing = bool(options.categories or options.exclude or options.licences or options.min_side)
+    if not path.is_file():
+        if choosing:
+            raise DataError(f"{path}: no such file; it is needed to choose pictures of {section}")
+        return FolderSource(folder, Names(names))
+    annotations = read_annotations(path)
+    if choosing:
+        names = _choose(names, annotations, options, section)
+    labels = Labels.of([annotations.main_supercategory(name) for name in names])
+    return FolderSource(folder, Names(names), {"supercategory": labels})
+
+
+def read_annotations(path: Path) -> Annotations:
+    """An instances_*.json file."""
+    try:
+        content = json.loads(path.read_bytes())
+        categories = {entry["id"]: entry["name"] for entry in content["categories"]}
+        supercategory = {entry["name"]: entry["supercategory"] for entry in content["categories"]}
+        pictures = {
+            entry["id"]: (entry["file_name"], Annotation(entry["width"], entry["height"], entry.get("license", 0)))
+            for entry in content["images"]
+        }
+        for entry in content["annotations"]:
+            area = pictures[entry["image_id"]][1].area
+            category = categories[entry["category_id"]]
+            area[category] = area.get(category, 0.0) + entry["area"]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not COCO's instances format ({type(error).__name__}: {error})") from error
+    return Annotations(dict(pictures.values()), supercategory)
+
+
+def _picture_folder(root: Path, part: str, option: str) -> Path:
+    for year in YEARS:
+        if (root / f"{part}{year}").is_dir():
+            return root / f"{part}{year}"
+    looked_for = " or ".join(f"{part}{year}/" for year in YEARS)
+    problem = "holds no" if root.is_dir() else "no such folder; it should hold"
+    raise DataError(f"{option} = {root}: {problem} {looked_for}")
+
+
+def _choose(names: list[str], annotations: Annotations, options: CocoOptions, section: str) -> list[str]:
+    annotated = [name for name in names if name in annotations.by_name]
+    words = {name: annotations.words(name) for name in annotated}
+    found = [word for name in annotated for word in words[name]]
+    known_categories = [*annotations.supercategory, *annotations.supercategory.values()]
+    for key in ("categories", "exclude"):
+        missing = [word for word in getattr(options, key) if word not in known_categories]
+        check_known(missing, found, f"{section}.{key}")
+
+    def chosen(name: str) -> bool:
+        entry = annotations.by_name[name]
+        return (
+            (not options.categories or not words[name].isdisjoint(options.categories))
+            and words[name].isdisjoint(options.exclude)
+            and (not options.licences or entry.licence in options.licences)
+            and min(entry.width, entry.height) >= options.min_side
+        )
+
+    left = [name for name in annotated if chosen(name)]
+    if not left:
+        raise DataError(f"{section}: none of {len(annotated)} annotated pictures is left by its choices; widen them")
+    return left

@@ -1,0 +1,107 @@
+"""WikiArt as released by ArtGAN: Style/artist_title.jpg, with lists for styles, artists and genres.
+
+Style and artist stand in a picture's path; the lists add its genre and say what is held out. The lists are odd: lines
+end in CRLF, there is no header (the artists' have one, an empty line and three columns), the folder Art_Nouveau_Modern
+is the class Art_Nouveau, and in one row of seventy the accents of a name are garbled. So names are compared by their
+ASCII letters alone.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.folder import FolderSource, list_pictures, place
+from data.labels import Labels, check_known
+from data.names import Names
+from data.options import WikiartOptions
+from data.source import DataError
+
+LIST_FOLDERS = ("Style", "Artist", "Genre", "wikiart_csv", ".")
+CLASS_OF_FOLDER = {"Art_Nouveau_Modern": "Art_Nouveau"}
+KINDS = ("style", "artist", "genre")
+
+
+@dataclass(frozen=True)
+class Painting:
+    path: str  # below the root
+    style: str
+    artist: str
+    genre: str  # "" where no list names it
+
+
+def open_wikiart(options: WikiartOptions, domain: str, part: str) -> FolderSource:
+    """The "train" or "held_out" paintings that the options choose, labelled "style", "artist" and "genre".
+
+    Held out is what style_val.csv names; a painting that no list names is held out when the hash of its path falls
+    below `held_out_share`.
+
+    Raises:
+        DataError: the folder is missing or empty, a name is unknown (the nearest are named), nothing is left.
+    """
+    section = f"data.{domain}"
+    if not options.root:
+        raise DataError(f"{section}.root is missing: the folder that holds the folders of styles")
+    root = Path(options.root)
+    paintings = find_paintings(root, f"{section}.root")
+    wanted = {"style": options.styles, "artist": options.artists, "genre": options.genres}
+    for kind, names in wanted.items():
+        check_known(names, (getattr(painting, kind) for painting in paintings), f"{section}.{kind}s", fold)
+    choice = {kind: {fold(name) for name in names} for kind, names in wanted.items() if names}
+    chosen = [p for p in paintings if all(fold(getattr(p, kind)) in names for kind, names in choice.items())]
+    listed = {key: part for part in ("train", "val") for key in read_list(root, "style", part)}
+
+    def is_held_out(painting: Painting) -> bool:
+        by_list = listed.get(_key(painting.path))
+        return by_list == "val" if by_list else place(painting.path) < options.held_out_share
+
+    kept = [painting for painting in chosen if is_held_out(painting) == (part == "held_out")]
+    if not kept:
+        raise DataError(f"{section}: of the {len(chosen)} paintings chosen none is left for the {part} part")
+    labels = {kind: Labels.of([getattr(painting, kind) for painting in kept]) for kind in KINDS}
+    return FolderSource(root, Names(painting.path for painting in kept), labels)
+
+
+def find_paintings(root: Path, option: str) -> list[Painting]:
+    """Every painting below the root, by path."""
+    genre_names = _class_names(root, "genre")
+    genres = read_list(root, "genre", "train") | read_list(root, "genre", "val")
+    paintings = []
+    for path in list_pictures(root, option):
+        folder, _, file = path.replace("\\", "/").rpartition("/")
+        folder = folder.rpartition("/")[2]
+        style = CLASS_OF_FOLDER.get(folder, folder)
+        paintings.append(Painting(path, style, file.partition("_")[0], genre_names.get(genres.get(_key(path), ""), "")))
+    return paintings
+
+
+def read_list(root: Path, kind: str, part: str) -> dict[str, str]:
+    """One of ArtGAN's lists, {key of the path: class number as written}; empty where there is none."""
+    path = _find_list(root, f"{kind}_{part}")
+    if path is None:
+        return {}
+    # Bytes that are no UTF-8 are kept out of the comparison with all the others that are not ASCII.
+    rows = [line.split(",") for line in path.read_text("utf-8", "replace").splitlines()]
+    return {_key(row[0]): row[-1].strip() for row in rows if len(row) > 1 and row[-1].strip().isdigit()}
+
+
+def fold(name: str) -> str:
+    """Claude_Monet, "claude monet" and claude-monet are one name, and so are a folder and its class."""
+    return CLASS_OF_FOLDER.get(name, name).strip().lower().replace(" ", "-").replace("_", "-")
+
+
+def _class_names(root: Path, kind: str) -> dict[str, str]:
+    path = _find_list(root, f"{kind}_class")
+    rows = path.read_text("utf-8", "replace").splitlines() if path else []
+    return dict(row.split(maxsplit=1) for row in rows if len(row.split()) == 2)
+
+
+def _find_list(root: Path, stem: str) -> Path | None:
+    for folder in LIST_FOLDERS:
+        for suffix in (".csv", ".txt", ""):
+            if (path := root / folder / f"{stem}{suffix}").is_file():
+                return path
+    return None
+
+
+def _key(path: str) -> str:
+    """Folder and file in ASCII letters, as good as unique and the same however accents were garbled."""
+    return "/".join(path.replace("\\", "/").split("/")[-2:]).encode("ascii", "ignore").decode().lower().strip()

@@ -1,0 +1,199 @@
+"""MS-COCO and WikiArt: chosen by what is known of each picture, in the odd forms in which they are released."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data import open_source
+from data.names import Names
+from data.options import CocoOptions, WikiartOptions
+from data.source import DataError
+
+
+def draw(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (20, 16)).save(path)
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> Path:
+    """Four training pictures, the last without annotation, and one held-out picture."""
+    for name in ("train2017/1.jpg", "train2017/2.jpg", "train2017/3.jpg", "train2017/4.jpg", "val2017/9.jpg"):
+        draw(tmp_path / name)
+    categories = [
+        {"id": 18, "name": "dog", "supercategory": "animal"},
+        {"id": 17, "name": "cat", "supercategory": "animal"},
+        {"id": 1, "name": "person", "supercategory": "person"},
+    ]
+    sizes = {1: (640, 480, 4), 2: (640, 200, 4), 3: (500, 500, 1)}
+    images = [
+        {"id": i, "file_name": f"{i}.jpg", "width": w, "height": h, "license": c} for i, (w, h, c) in sizes.items()
+    ]
+    objects = [(1, 18, 100.0), (1, 1, 900.0), (2, 17, 50.0), (3, 1, 70.0)]
+    annotations = [{"image_id": i, "category_id": c, "area": a} for i, c, a in objects]
+    (tmp_path / "annotations").mkdir()
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (tmp_path / "annotations/instances_train2017.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({}, ["1.jpg", "2.jpg", "3.jpg", "4.jpg"]),
+        ({"categories": ["dog"]}, ["1.jpg"]),
+        ({"categories": ["animal"]}, ["1.jpg", "2.jpg"]),
+        ({"categories": ["animal"], "exclude": ["person"]}, ["2.jpg"]),
+        ({"exclude": ["dog"]}, ["2.jpg", "3.jpg"]),
+        ({"licences": [1]}, ["3.jpg"]),
+        ({"min_side": 256}, ["1.jpg", "3.jpg"]),
+    ],
+)
+def test_coco_is_chosen_by_its_annotations(coco: Path, choice: dict, expected: list[str]) -> None:
+    source = open_source(CocoOptions(root=str(coco), **choice), "content", "train")
+    assert list(source.names) == expected
+    assert source[0].size == (20, 16)
+
+
+def test_coco_without_annotations_is_a_folder(coco: Path) -> None:
+    assert list(open_source(CocoOptions(root=str(coco)), "content", "held_out").names) == ["9.jpg"]
+    with pytest.raises(DataError, match=r"instances_val2017.json: no such file"):
+        open_source(CocoOptions(root=str(coco), categories=["dog"]), "content", "held_out")
+
+
+def test_coco_2014_has_the_same_layout(tmp_path: Path) -> None:
+    draw(tmp_path / "train2014/COCO_train2014_000000000009.jpg")
+    assert len(open_source(CocoOptions(root=str(tmp_path)), "content", "train")) == 1
+
+
+def test_the_supercategory_that_covers_most_is_the_label(coco: Path) -> None:
+    labels = open_source(CocoOptions(root=str(coco)), "content", "train").labels["supercategory"]
+    assert [labels[i] for i in range(4)] == ["person", "animal", "person", ""]
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"categories": ["dgo"]}, r"data.content.categories: dgo is on no picture; nearest: dog \(1 pictures\)"),
+        ({"exclude": ["aninal"]}, r"data.content.exclude: aninal .* animal \(2 pictures\)"),
+        ({"min_side": 5000}, "none of 3 annotated pictures"),
+    ],
+)
+def test_a_choice_of_nothing_is_answered_with_what_there_is(coco: Path, choice: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        open_source(CocoOptions(root=str(coco), **choice), "content", "train")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda root: (root / "annotations/instances_train2017.json").write_text("{"), "not COCO's instances format"),
+        (lambda root: (root / "annotations/instances_train2017.json").write_text("{}"), "KeyError"),
+        (lambda root: (root / "train2017").rename(root / "pictures"), "holds no train2017/ or train2014/"),
+    ],
+)
+def test_a_damaged_coco_is_named(coco: Path, change, message: str) -> None:
+    change(coco)
+    with pytest.raises(DataError, match=message):
+        open_source(CocoOptions(root=str(coco)), "content", "train")
+
+
+PAINTINGS = (
+    "Impressionism/claude-monet_haystacks.jpg",
+    "Impressionism/claude-monet_poplars.jpg",
+    "Impressionism/joaquín-sorolla_mending-the-sail-1896.jpg",
+    "Art_Nouveau_Modern/alphonse-mucha_summer.jpg",
+    "Ukiyo_e/katsushika-hokusai_the-wave.jpg",
+)
+
+
+@pytest.fixture
+def wikiart(tmp_path: Path) -> Path:
+    """Five paintings; the lists have CRLF, no header, garbled accents and files that are not there."""
+    for name in PAINTINGS:
+        draw(tmp_path / name)
+    lists = {
+        "Style/style_class.txt": "3 Art_Nouveau\n12 Impressionism\n26 Ukiyo_e\n",
+        "Style/style_train.csv": "Impressionism/claude-monet_haystacks.jpg,12\r\n"
+        "Impressionism/joaquã\xadn-sorolla_mending-the-sail-1896.jpg,12\r\nCubism/nobody_lost.jpg,7\r\n"
+        "Art_Nouveau_Modern/alphonse-mucha_summer.jpg,3\r\n",
+        "Style/style_val.csv": "Impressionism/claude-monet_poplars.jpg,12\r\n",
+        "Genre/genre_class": "2 genre_painting\n4 landscape\n",
+        "Genre/genre_train.csv": "Impressionism/claude-monet_haystacks.jpg,4\r\n"
+        "Impressionism/joaquã\xadn-sorolla_mending-the-sail-1896.jpg,2\r\n",
+        "Artist/artist_train": "(Path to image),, (Groundtruth class) \n\n"
+        "Impressionism/claude-monet_haystacks.jpg,,4\n",
+    }
+    for name, text in lists.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(text.encode())
+    return tmp_path
+
+
+def names(root: Path, part: str = "train", **choice) -> list[str]:
+    return list(open_source(WikiartOptions(root=str(root), **choice), "style", part).names)
+
+
+def test_wikiarts_own_lists_say_what_is_held_out(wikiart: Path) -> None:
+    assert names(wikiart, "held_out", styles=["Impressionism"]) == [PAINTINGS[1]]
+    assert names(wikiart, styles=["Impressionism"]) == [PAINTINGS[0], PAINTINGS[2]]
+
+
+def test_without_lists_the_hash_of_the_path_says_it(tmp_path: Path) -> None:
+    for i in range(40):
+        draw(tmp_path / f"Realism/a_{i}.jpg")
+    train, held_out = names(tmp_path, held_out_share=0.3), names(tmp_path, "held_out", held_out_share=0.3)
+    assert len(train) + len(held_out) == 40
+    assert set(train).isdisjoint(held_out)
+    draw(tmp_path / "Realism/another_41.jpg")
+    assert set(names(tmp_path, held_out_share=0.3)) >= set(train)
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({"artists": ["claude-monet"]}, [PAINTINGS[0]]),
+        ({"artists": ["Claude_Monet"]}, [PAINTINGS[0]]),
+        ({"styles": ["Art_Nouveau"]}, [PAINTINGS[3]]),
+        ({"styles": ["Art_Nouveau_Modern"]}, [PAINTINGS[3]]),
+        ({"genres": ["genre_painting"]}, [PAINTINGS[2]]),
+        ({"styles": ["Impressionism"], "genres": ["landscape"]}, [PAINTINGS[0]]),
+    ],
+)
+def test_wikiart_is_chosen_by_style_artist_and_genre(wikiart: Path, choice: dict, expected: list[str]) -> None:
+    assert names(wikiart, **choice) == expected
+
+
+def test_the_labels_are_kept(wikiart: Path) -> None:
+    source = open_source(WikiartOptions(root=str(wikiart), artists=["joaquín-sorolla"]), "style", "train")
+    assert {kind: labels[0] for kind, labels in source.labels.items()} == {
+        "style": "Impressionism",
+        "artist": "joaquín-sorolla",
+        "genre": "genre_painting",
+    }
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_and_their_counts(wikiart: Path) -> None:
+    with pytest.raises(DataError, match=r"data.style.styles: Impresionism .* Impressionism \(3 pictures\)"):
+        names(wikiart, styles=["Impresionism"])
+    with pytest.raises(DataError, match=r"data.style.artists: monet .* claude-monet \(2 pictures\)"):
+        names(wikiart, artists=["monet"])
+
+
+def test_names_survive_whatever_bytes_they_are() -> None:
+    odd = ["a.jpg", "", "Malmö/ä.png", os.fsdecode(b"\xff\xfe.jpg"), "🎨.webp"]
+    assert list(Names(odd)) == odd
+    with pytest.raises(IndexError):
+        Names(odd)[5]
+
+
+def test_two_hundred_thousand_names_are_two_arrays() -> None:
+    many = Names(f"train2017/{i:012d}.jpg" for i in range(200_000))
+    arrays = [value for value in vars(many).values() if isinstance(value, np.ndarray)]
+    assert len(arrays) == len(vars(many)) == 2
+    assert sum(array.nbytes for array in arrays) < 10e6
+    assert many[123_456] == "train2017/000000123456.jpg"
