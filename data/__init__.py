@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
-from data.options import CocoOptions, FolderOptions, SyntheticOptions, WikiartOptions
+from data.options import CocoOptions, FolderOptions, PreparedOptions, SyntheticOptions, WikiartOptions
 
 if TYPE_CHECKING:
     from data.source import Source
@@ -28,6 +28,7 @@ SOURCES = {
     "folder": SourceEntry(FolderOptions, "data.folder", "open_folder"),
     "coco": SourceEntry(CocoOptions, "data.coco", "open_coco"),
     "wikiart": SourceEntry(WikiartOptions, "data.wikiart", "open_wikiart"),
+    "prepared": SourceEntry(PreparedOptions, "data.prepared", "open_prepared"),
     "synthetic": SourceEntry(SyntheticOptions, "data.synthetic", "open_synthetic"),
 }
 

@@ -39,6 +39,14 @@ class Annotations:
         seen = self.by_name[name].area
         return set(seen) | {self.supercategory[category] for category in seen}
 
+    def categories(self, name: str) -> str:
+        """All of a picture's, as "cat;dog"."""
+        return ";".join(sorted(self.by_name[name].area)) if name in self.by_name else ""
+
+    def licence(self, name: str) -> str:
+        """The id of a picture's licence in COCO's list; "" where nothing is annotated."""
+        return str(self.by_name[name].licence) if name in self.by_name else ""
+
     def main_supercategory(self, name: str) -> str:
         """That which covers most of the picture; "" where nothing is annotated."""
         areas: dict[str, float] = defaultdict(float)
@@ -69,8 +77,12 @@ def open_coco(options: CocoOptions, domain: str, part: str) -> FolderSource:
     annotations = read_annotations(path)
     if choosing:
         names = _choose(names, annotations, options, section)
-    labels = Labels.of([annotations.main_supercategory(name) for name in names])
-    return FolderSource(folder, Names(names), {"supercategory": labels})
+    known = {
+        "supercategory": [annotations.main_supercategory(name) for name in names],
+        "categories": [annotations.categories(name) for name in names],
+        "licence": [annotations.licence(name) for name in names],
+    }
+    return FolderSource(folder, Names(names), {kind: Labels.of(values) for kind, values in known.items()})
 
 
 def read_annotations(path: Path) -> Annotations:

@@ -45,6 +45,16 @@ class WikiartOptions:
 
 
 @dataclass(frozen=True)
+class PreparedOptions:
+    """A folder that prepare.py made; `choose` and `exclude` go by its labels, as choose.artist=[claude-monet]."""
+
+    source: Literal["prepared"] = "prepared"
+    root: str = ""
+    choose: dict[str, list[str]] = field(default_factory=dict)
+    exclude: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class SyntheticOptions:
     """Drawn landscapes: as photographs for the content domain, as paintings for the style domain."""
 

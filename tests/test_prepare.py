@@ -1,0 +1,172 @@
+"""A prepared folder holds every good picture once, names every bad one, and survives kills."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from data import open_source
+from data.options import PreparedOptions
+from data.preparing import Journal, Outcome, Task, find_duplicates, prepare_picture, prepare_pictures
+from data.source import DataError
+from engine.exits import DONE, SOME_FAILED, USER_ERROR
+from tests.conftest import ROOT, call
+from tests.test_data import picture
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def prepare(source: Path, destination: Path, *words: str, kind: str = "folder") -> int:
+    return call("prepare", kind, source, destination, "--size", "16", "--workers", "1", *words)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Twelve good pictures, one of them twice, and four bad files."""
+    root = tmp_path / "tree"
+    (root / "deep" / "er").mkdir(parents=True)
+    for i in range(10):
+        picture(40, 30, seed=i).save(root / "deep" / f"{i}.jpg")
+    picture(30, 50, seed=20).save(root / "deep/er/0.png")
+    picture(12, 10, seed=21).save(root / "deep/er/0.jpg")
+    (root / "copy.jpg").write_bytes((root / "deep/3.jpg").read_bytes())
+    (root / "zero.jpg").touch()
+    (root / "text.png").write_text("no picture")
+    (root / "cut.jpg").write_bytes((root / "deep/4.jpg").read_bytes()[:500])
+    (root / os.fsdecode(b"\xff.jpg")).write_bytes(b"\xff\xd8broken")
+    return root
+
+
+def test_good_pictures_are_indexed_bad_ones_listed_copies_left_out(tree: Path, tmp_path: Path) -> None:
+    assert prepare(tree, tmp_path / "out") == SOME_FAILED
+    rows = {row["original"]: row for row in table(tmp_path / "out/index.csv")}
+    bad = {row["path"]: row["reason"] for row in table(tmp_path / "out/bad_files.csv")}
+    same = table(tmp_path / "out/duplicates.csv")
+    assert set(bad) == {"zero.jpg", "text.png", "cut.jpg", os.fsdecode(b"\xff.jpg")}
+    assert all(bad.values())
+    assert len(rows) == 12
+    assert {same[0]["path"], same[0]["same_as"]} == {"copy.jpg", "deep/3.jpg"}
+    assert rows["deep/er/0.png"]["path"] == "deep/er/0.png.jpg"  # beside deep/er/0.jpg
+    for row in rows.values():
+        with Image.open(tmp_path / "out/pictures" / row["path"]) as image:
+            assert image.size == (int(row["width"]), int(row["height"]))
+            assert min(image.size) == min(16, int(row["original_width"]), int(row["original_height"]))
+    written = [path for path in (tmp_path / "out/pictures").rglob("*") if path.is_file()]
+    assert len(written) == 12
+
+
+def test_lossless_keeps_every_pixel_of_a_small_picture(tree: Path, tmp_path: Path) -> None:
+    prepare(tree, tmp_path / "out", "--lossless")
+    with Image.open(tmp_path / "out/pictures/deep/er/0.jpg.png") as got, Image.open(tree / "deep/er/0.jpg") as given:
+        assert got.tobytes() == given.tobytes()
+
+
+def test_too_small_pictures_are_left_out_by_rule(tree: Path, tmp_path: Path) -> None:
+    prepare(tree, tmp_path / "out", "--min-side", "20")
+    reasons = {row["path"]: row["reason"] for row in table(tmp_path / "out/bad_files.csv")}
+    assert reasons["deep/er/0.jpg"] == "12 x 10 px is below 20 px"
+
+
+def test_a_prepared_folder_is_a_source(tree: Path, tmp_path: Path) -> None:
+    prepare(tree, tmp_path / "out")
+    options = PreparedOptions(root=str(tmp_path / "out"))
+    parts = [open_source(options, "content", part) for part in ("train", "held_out")]
+    assert sum(map(len, parts)) == 12
+    assert parts[0][0].mode == "RGB"
+    with pytest.raises(DataError, match="choose.style: no such label"):
+        open_source(PreparedOptions(root=str(tmp_path / "out"), choose={"style": ["Cubism"]}), "content", "train")
+    with pytest.raises(DataError, match="no finished preparation"):
+        open_source(PreparedOptions(root=str(tree)), "content", "train")
+
+
+def test_labels_of_a_data_set_are_kept_and_chosen_by(tmp_path: Path) -> None:
+    for i, name in enumerate(("Cubism/a_1", "Cubism/b_2", "Realism/a_3")):
+        for j in range(8):
+            (tmp_path / "art" / name).parent.mkdir(parents=True, exist_ok=True)
+            picture(20, 20, seed=10 * i + j).save(tmp_path / "art" / f"{name}{j}.jpg")
+    assert prepare(tmp_path / "art", tmp_path / "out", kind="wikiart") == DONE
+    everything = {"root": str(tmp_path / "out"), "choose": {"artist": ["a"]}, "exclude": {"style": ["realism"]}}
+    source = open_source(PreparedOptions(**everything), "style", "train")
+    assert {source.labels["artist"][i] for i in range(len(source))} == {"a"}
+    assert {source.labels["style"][i] for i in range(len(source))} == {"Cubism"}
+    with pytest.raises(DataError, match=r"choose.artist: c is on no picture"):
+        open_source(PreparedOptions(root=str(tmp_path / "out"), choose={"artist": ["c"]}), "style", "train")
+
+
+def test_the_same_command_goes_on_and_notices_what_changed(tree: Path, tmp_path: Path) -> None:
+    prepare(tree, tmp_path / "out")
+    kept = tmp_path / "out/pictures/deep/7.jpg"
+    before = kept.stat().st_mtime_ns
+    lost = tmp_path / "out/pictures/deep/8.jpg"
+    lost.unlink()
+    picture(40, 30, seed=99).save(tree / "deep/9.jpg")
+    os.utime(tree / "deep/9.jpg", ns=(1, 1))
+    first = table(tmp_path / "out/index.csv")
+    prepare(tree, tmp_path / "out")
+    second = table(tmp_path / "out/index.csv")
+    assert kept.stat().st_mtime_ns == before
+    assert lost.exists()
+    assert [a["original"] for a, b in zip(first, second, strict=True) if a != b] == ["deep/9.jpg"]
+
+
+def test_other_options_and_foreign_folders_are_refused(tree: Path, tmp_path: Path, capsys) -> None:
+    prepare(tree, tmp_path / "out")
+    assert prepare(tree, tmp_path / "out", "--size", "20") == USER_ERROR
+    assert "size = 16" in capsys.readouterr().err
+    assert prepare(tree, tree / "out") == USER_ERROR
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/letter.txt").touch()
+    assert prepare(tree, tmp_path / "mine") == USER_ERROR
+    assert prepare(tmp_path / "nowhere", tmp_path / "new") == USER_ERROR
+
+
+def crash_on_odd(task: Task, path: str) -> Outcome:
+    if int(Path(path).stem) % 20 == 5:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return prepare_picture(task, path)
+
+
+def test_a_decoder_crash_loses_one_file(tmp_path: Path) -> None:
+    paths = [f"{i}.jpg" for i in range(40)]
+    for i, path in enumerate(paths):
+        picture(20, 20, seed=i).save(tmp_path / path)
+    task = Task(tmp_path, tmp_path / "pictures", 16)
+    outcomes = {o.path: o.reason for o in prepare_pictures(task, paths, 1, crash_on_odd)}
+    assert set(outcomes) == set(paths)
+    assert {path for path, reason in outcomes.items() if reason} == {"5.jpg", "25.jpg"}
+    assert outcomes["5.jpg"] == "the decoder crashed on it"
+
+
+def test_a_killed_preparation_goes_on_to_the_same_index(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for i in range(300):
+        picture(160, 120, seed=i % 250).save(tmp_path / "in" / f"{i}.png")
+    prepare(tmp_path / "in", tmp_path / "whole")
+    command = [sys.executable, "prepare.py", "folder", str(tmp_path / "in"), str(tmp_path / "killed"), "--size", "16"]
+    process = subprocess.Popen([*command, "--workers", "1"], cwd=ROOT, stderr=subprocess.DEVNULL)
+    journal = tmp_path / "killed/journal.jsonl"
+    while process.poll() is None and not (journal.exists() and journal.stat().st_size > 2000):
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    with journal.open("ab") as file:
+        file.write(b'{"path": "0.png", "file_si')  # torn
+    done = len(Journal(journal).read())
+    assert 0 < done < 300
+    prepare(tmp_path / "in", tmp_path / "killed")
+    for name in ("index.csv", "bad_files.csv", "duplicates.csv"):
+        assert (tmp_path / "killed" / name).read_text() == (tmp_path / "whole" / name).read_text()
+
+
+def test_of_equal_files_the_first_is_kept() -> None:
+    outcomes = [Outcome(path, 1, 1, sha256=sha) for path, sha in (("b", "x"), ("a", "x"), ("c", "y"))]
+    assert find_duplicates(outcomes) == {"a": "b"}
