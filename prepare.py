@@ -1,8 +1,9 @@
-"""Make pictures ready to train on: check, resize once and index a data set, or draw the demo's landscapes.
+"""Make pictures ready to train on: check, resize once and index a data set, fetch one, or draw the demo's landscapes.
 
     prepare.py coco COCO datasets/coco-286              MS-COCO as released
-    prepare.py wikiart WIKIART datasets/wikiart-286     WikiArt in ArtGAN's layout
-    prepare.py folder PICTURES datasets/mine-286        any folder
+    prepare.py wikiart WIKIART datasets/monet-286 artists=[claude-monet]   WikiArt, ArtGAN's layout or parquet shards
+    prepare.py folder PICTURES datasets/mine-286        any folder, list of paths (.txt) or pattern
+    prepare.py download coco-val2017 COCO               fetch and unpack a data set; `download list` names them
     prepare.py synthetic drawn --scenes 64              drawn photographs and paintings of the same scenes
 
 A prepared folder is trained on with data.content.source=prepared data.content.root=datasets/coco-286. Nothing of the
@@ -12,22 +13,23 @@ on. Exit code 3: done, but some files were bad.
 
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from engine.exits import DONE, SOME_FAILED, UserError, run_script
 
-if TYPE_CHECKING:
-    from data.preparing import Task
-
-VERSION = 1  # of the prepared folder's layout
+DATA_SETS = {
+    "coco": "MS-COCO, with the settings of data.content: categories=[dog] exclude= licences= min_side=",
+    "wikiart": "WikiArt, with the settings of data.style: styles=[Impressionism] artists= genres=",
+    "folder": "a folder, a list of paths or a pattern, with the settings of a folder: side=A held_out_share=",
+}
 
 
 def main() -> int:
     arguments = parse_arguments()
-    return draw(arguments) if arguments.command == "synthetic" else prepare(arguments)
+    return {"synthetic": draw, "download": download}.get(arguments.command, prepare)(arguments)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -36,155 +38,117 @@ def parse_arguments() -> argparse.Namespace:
         description=title, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for name, text in (("coco", "MS-COCO"), ("wikiart", "WikiArt in ArtGAN's layout"), ("folder", "any folder")):
-        command = commands.add_parser(name, help=f"check, resize and index {text}")
-        command.add_argument("source", type=Path)
+    for name, text in DATA_SETS.items():
+        command = commands.add_parser(name, help=f"check, resize and index {text.partition(',')[0]}", description=text)
+        command.add_argument("source")
         command.add_argument("destination", type=Path, help="a folder, made if it is missing")
+        command.add_argument("settings", nargs="*", metavar="key=value", help="which of its pictures")
         command.add_argument("--size", type=int, default=286, help="px of the shorter side; never enlarged (286)")
         command.add_argument("--min-side", type=int, default=0, help="px; smaller pictures are left out and listed")
-        command.add_argument("--lossless", action="store_true", help="PNG instead of JPEG at quality 95")
+        command.add_argument(
+            "--format",
+            choices=("jpeg", "png", "bmp"),
+            default="jpeg",
+            help="jpeg: quality 95, small; png: lossless, thrice the space, slower to read; bmp: lossless, six times the "
+            "space, more than twice as fast to read",
+        )
+        command.add_argument(
+            "--stretch",
+            action="store_true",
+            help="bring training pictures to SIZE x SIZE, the recipe's first step: read a third faster",
+        )
         command.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    fetch = commands.add_parser("download", help="fetch and unpack a data set")
+    fetch.add_argument("name", help="coco-val2017, for example; `list` names them all")
+    fetch.add_argument("destination", type=Path, nargs="?", help="a folder, made if it is missing")
+    fetch.add_argument("--keep", action="store_true", help="keep the archive after it is unpacked")
     synthetic = commands.add_parser("synthetic", help="draw photographs and paintings of the same scenes")
     synthetic.add_argument("destination", type=Path, help="a folder, made if it is missing")
     synthetic.add_argument("--scenes", type=int, default=64)
     synthetic.add_argument("--size", type=int, default=64, help="px, square")
     synthetic.add_argument("--seed", type=int, default=0)
     synthetic.add_argument("--part", choices=("train", "held_out"), default="held_out")
-    return parser.parse_args()
+    arguments, rest = parser.parse_known_args()
+    if rest and not hasattr(arguments, "settings"):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.settings += rest  # settings after an option; and "--wrong=1", which their reader answers
+    return arguments
 
 
 def prepare(arguments: argparse.Namespace) -> int:
-    from data.preparing import Journal, Task, fingerprint, is_done, prepare_pictures
+    from data.prepared import VERSION, claim, finish, summary
+    from data.preparing import Journal, Task, index_rows, list_entries, prepare_pictures, remove_leftovers, still_good
+    from engine.config import options_from_words
     from engine.progress import progress, say
 
     if arguments.size < 16 or arguments.workers < 1 or arguments.min_side < 0:
         raise UserError("--size must be at least 16, --workers at least 1 and --min-side at least 0")
-    source, destination = arguments.source, arguments.destination
-    if destination.resolve().is_relative_to(source.resolve()):
-        raise UserError(f"{destination}: lies in the source {source}; choose a folder outside of it")
-    entries = list_entries(arguments.command, source)
-    task = Task(source, destination / "pictures", arguments.size, arguments.min_side, arguments.lossless)
-    made_by = {
-        "version": VERSION,
-        "kind": arguments.command,
-        "size": arguments.size,
-        "min_side": arguments.min_side,
-        "lossless": arguments.lossless,
-        "source": str(source.resolve()),
-    }
-    claim(destination, made_by)
-    remove_leftovers(destination)
+    from data import SOURCES
+
+    destination = arguments.destination
+    words = [f"root={arguments.source}", *arguments.settings]
+    options = options_from_words(SOURCES[arguments.command].options, words)
+    if destination.resolve().is_relative_to(Path(arguments.source).resolve()):
+        raise UserError(f"{destination}: lies in the source {arguments.source}; choose a folder outside of it")
+    files, entries = list_entries(options)
+    task = Task(files, destination / "pictures", arguments.size, arguments.min_side, arguments.format)
+    options = dataclasses.replace(options, root=os.path.abspath(options.root))
+    ways = {key: getattr(arguments, key) for key in ("size", "min_side", "format", "stretch")}
+    record = {"version": VERSION, "options": dataclasses.asdict(options), **ways}
+    claim(destination, record)
+    remove_leftovers(task.pictures)
+    stamps = list(files.inventory())  # before the pictures are read: what changes meanwhile is noticed later
     journal = Journal(destination / "journal.jsonl")
-    outcomes = {path: o for path, o in journal.read().items() if path in entries and is_done(task, o)}
+    outcomes = still_good(task, journal.read(), entries)
     if outcomes:
         say(f"going on: {len(outcomes)} of {len(entries)} files are done")
     todo = [path for path in entries if path not in outcomes]
+    # Held-out pictures are measured with their aspect kept, and come first: of equal pictures the first is kept.
+    held_out, train = ([path for path in todo if entries[path]["part"] == part] for part in ("held_out", "train"))
+    stretched = dataclasses.replace(task, stretch=arguments.stretch)
     with progress(len(entries), "picture", f"prepare {destination.name}", done=len(outcomes)) as bar:
         try:
-            for outcome in journal.append(prepare_pictures(task, todo, arguments.workers)):
+            of_held_out = prepare_pictures(task, held_out, arguments.workers)
+            of_train = prepare_pictures(stretched, train, arguments.workers)
+            for outcome in journal.append(itertools.chain(of_held_out, of_train)):
                 outcomes[outcome.path] = outcome
                 bar.update()
+            rows, bad, duplicates = index_rows(task, entries, outcomes)
+            finish(destination, rows, bad, duplicates, stamps, record)
         except OSError as error:
             raise UserError(f"{destination}: cannot be written ({error.strerror}); mend it, then go on") from error
-    made_by["fingerprint"] = fingerprint(source, entries)
-    return finish(task, destination, entries, outcomes, made_by)
-
-
-def list_entries(kind: str, root: Path) -> dict[str, dict[str, str]]:
-    """Every picture of a data set by its path, held-out ones first: {"part": ..., and its labels}."""
-    from data import SOURCES, open_source
-    from data.source import DataError
-
-    options = SOURCES[kind].options(root=str(root))
-    entries, problems = {}, []
-    for part in ("held_out", "train"):
-        try:
-            pictures = open_source(options, "content", part)
-        except DataError as error:
-            problems.append(error)
-            continue
-        below = pictures.root.relative_to(root)
-        for index, name in enumerate(pictures.names):
-            labels = {kind: values[index] for kind, values in pictures.labels.items()}
-            entries[str(below / name)] = {"part": part} | labels
-    if not entries:
-        raise problems[0]
-    return entries
-
-
-def claim(destination: Path, made_by: dict) -> None:
-    """One folder, one preparation: another source or other options are refused."""
-    record = destination / "prepared.json"
-    if record.exists():
-        before = json.loads(record.read_text())
-        changed = [key for key, value in made_by.items() if before.get(key) != value]
-        if changed:
-            was = ", ".join(f"{key} = {before.get(key)}" for key in changed)
-            raise UserError(f"{destination}: was prepared otherwise ({was}); choose another folder")
-    elif destination.is_dir() and any(destination.iterdir()):
-        raise UserError(f"{destination}: holds other files; choose an empty folder")
-    try:
-        (destination / "pictures").mkdir(parents=True, exist_ok=True)
-        if not record.exists():
-            record.write_text(json.dumps(made_by, indent=1))
-    except OSError as error:
-        raise UserError(f"{destination}: cannot be made ({error.strerror})") from error
-
-
-def remove_leftovers(destination: Path) -> None:
-    """Half-written pictures of a preparation that was killed."""
-    for path in (destination / "pictures").rglob(".*.tmp.*"):
-        path.unlink()
-
-
-def finish(task: "Task", destination: Path, entries: dict, outcomes: dict, made_by: dict) -> int:
-    """Write the tables and say what there is."""
-    from data.prepared import OWN_COLUMNS
-    from data.preparing import find_duplicates, write_table
-    from engine.atomic import write_atomically
-
-    read = [outcomes[path] for path in entries if not outcomes[path].reason]
-    bad = [outcomes[path] for path in entries if outcomes[path].reason]
-    duplicates = find_duplicates(read)
-    for path in duplicates:
-        (task.pictures / task.output(path)).unlink(missing_ok=True)
-    kept = sorted((o for o in read if o.path not in duplicates), key=lambda o: o.path)
-    rows = [
-        {"path": task.output(o.path), "original": o.path}
-        | {key: value for key, value in dataclasses.asdict(o).items() if key in OWN_COLUMNS and key != "path"}
-        | entries[o.path]
-        for o in kept
-    ]
-    labels = sorted({key for entry in entries.values() for key in entry} - {"part"})
-    write_table(destination / "bad_files.csv", [{"path": o.path, "reason": o.reason} for o in bad], ["path", "reason"])
-    write_table(
-        destination / "duplicates.csv",
-        [{"path": path, "same_as": same} for path, same in sorted(duplicates.items())],
-        ["path", "same_as"],
-    )
-    write_table(destination / "index.csv", rows, [*OWN_COLUMNS, *labels])
-    write_atomically(destination / "prepared.json", json.dumps(made_by, indent=1))
-    summarise(destination, rows, labels, bad, duplicates)
+    print(summary(rows, len(bad), len(duplicates), destination))
     return SOME_FAILED if bad else DONE
 
 
-def summarise(destination: Path, rows: list[dict], labels: list[str], bad: list, duplicates: dict) -> None:
-    from collections import Counter
+def download(arguments: argparse.Namespace) -> int:
+    from data.download import ARCHIVES, fetch, unpack
+    from engine.progress import progress, say
 
-    parts = Counter(row["part"] for row in rows)
-    print(f"{destination}: {parts['train']} pictures to train on, {parts['held_out']} held out")
-    for label in labels:
-        counts = Counter(name for row in rows for name in row[label].split(";") if name)
-        if counts:
-            more = f", and {len(counts) - 8} more" if len(counts) > 8 else ""
-            print(f"  {label}: {', '.join(f'{name} {n}' for name, n in counts.most_common(8))}{more}")
-    if rows:
-        sides = sorted(min(row["original_width"], row["original_height"]) for row in rows)
-        print(f"  shorter side before: {sides[0]} to {sides[-1]} px, median {sides[len(sides) // 2]}")
-    if duplicates:
-        print(f"  {len(duplicates)} duplicates left out: {destination / 'duplicates.csv'}")
-    if bad:
-        print(f"  {len(bad)} bad files left out: {destination / 'bad_files.csv'}")
+    if arguments.name not in ARCHIVES:
+        known = "\n".join(
+            f"  {name:24} {archive.size / 1e9:6.2f} GB  {archive.url}" for name, archive in ARCHIVES.items()
+        )
+        if arguments.name == "list":
+            print(known)
+            return DONE
+        raise UserError(f"{arguments.name}: no such data set; prepare.py download list names them")
+    if arguments.destination is None:
+        raise UserError(f"prepare.py download {arguments.name} FOLDER: the folder is missing")
+    archive, destination = ARCHIVES[arguments.name], arguments.destination
+    done = destination / f".{arguments.name}.unpacked"
+    if done.exists():
+        print(f"{arguments.name} is in {destination} already; delete {done} to fetch it again")
+        return DONE
+    with progress(archive.size, "B", f"download {arguments.name}") as bar:
+        path = fetch(archive, destination, bar.update)
+    say(f"{path}: whole; unpacking")
+    print(f"{unpack(path, destination)} files of {arguments.name} in {destination}")
+    done.touch()
+    if not arguments.keep:
+        path.unlink()
+    return DONE
 
 
 def draw(arguments: argparse.Namespace) -> int:

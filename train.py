@@ -43,15 +43,19 @@ def train(run) -> int:
     # Imported here: a mistake in the configuration is answered without waiting for torch.
     import torch
 
+    from data.doubts import find_doubts
     from data.loader import batches, fixed_batch, open_training_data, steps_per_epoch
     from engine.device import choose_device
     from engine.loop import Plan, fit
+    from engine.progress import say
 
     config, data = run.config, run.config.data
     device = choose_device(config.train.device)
-    dataset = open_training_data(data.content, data.style, config.seed, data.size, data.load_size, data.flip)
-    held_out = (open_source(options, domain, "held_out") for domain, options in data.domains())
-    samples = fixed_batch(*held_out, config.log.num_pictures, data.size).to(device)
+    dataset = open_training_data(data, config.seed)
+    held_out = {domain: open_source(options, domain, "held_out") for domain, options in data.domains()}
+    for doubt in find_doubts(dict(data.domains()), dataset.sources, held_out):
+        say(f"warning: {doubt}")
+    samples = fixed_batch(held_out["content"], held_out["style"], config.log.num_pictures, data.size).to(device)
     torch.manual_seed(config.seed)
     method = build_method(config.method).to(device)
     plan = Plan(config.schedule, steps_per_epoch(dataset, config.train.batch_size))

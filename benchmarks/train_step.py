@@ -75,7 +75,7 @@ def measure(config: Config, steps: int) -> tuple[list[float], list[float]]:
     plain = PlainCycleGAN(config.method.generator.channels)
     torch.manual_seed(config.seed)
     method = build_method(config.method)
-    dataset = open_training_data(data.content, data.style, config.seed, data.size, data.load_size, data.flip)
+    dataset = open_training_data(data, config.seed)
     samples = fixed_batch(*(open_source(o, d, "held_out") for d, o in data.domains()), 1, data.size)
     in_memory = next(batches(dataset, 1, 0, 1, 0, cpu))
     ours_seconds, plain_seconds = [], []

@@ -1,22 +1,27 @@
 """MS-COCO as released: train2017/, val2017/ (or 2014) and annotations/, which may be missing.
 
-The annotations are read as the JSON that they are. pycocotools would add a compiled dependency and indices for masks
+The annotations are read as the JSON that they are, and only when they are asked for: those of train2017 take seconds
+and gigabytes. pycocotools would add a compiled dependency and indices for masks
 and scores, and of each picture we only want its categories, its size and its licence.
 """
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from data.folder import FolderSource, list_pictures
-from data.labels import Labels, check_known
+from data.files import FileSource, FolderFiles
+from data.folder import list_pictures
+from data.labels import MANY, Labels, LazyLabels, check_known
 from data.names import Names
 from data.options import CocoOptions
 from data.source import DataError
 
 PARTS = {"train": "train", "held_out": "val"}  # ours -> COCO's
 YEARS = ("2017", "2014")
+KINDS = ("supercategory", "categories", "licence")
 
 
 @dataclass
@@ -34,28 +39,33 @@ class Annotations:
     by_name: dict[str, Annotation]
     supercategory: dict[str, str]  # of a category
 
+    def of(self, name: str) -> Annotation | None:
+        """By the picture's path, of which the annotations know the last part."""
+        return self.by_name.get(name.rpartition("/")[2])
+
     def words(self, name: str) -> set[str]:
         """Categories and supercategories seen in a picture."""
-        seen = self.by_name[name].area
+        seen = self.of(name).area
         return set(seen) | {self.supercategory[category] for category in seen}
 
-    def categories(self, name: str) -> str:
-        """All of a picture's, as "cat;dog"."""
-        return ";".join(sorted(self.by_name[name].area)) if name in self.by_name else ""
+    def labels(self, names: Iterable[str]) -> dict[str, Labels]:
+        """By KINDS: what covers most of the picture, all that is seen on it ("cat;dog"), the id of its licence in
+        COCO's list; "" where nothing is annotated."""
+        found = [self.of(name) for name in names]
+        return {
+            "supercategory": Labels.of([self._main_supercategory(entry) if entry else "" for entry in found]),
+            "categories": Labels.of([MANY.join(sorted(entry.area)) if entry else "" for entry in found]),
+            "licence": Labels.of([str(entry.licence) if entry else "" for entry in found]),
+        }
 
-    def licence(self, name: str) -> str:
-        """The id of a picture's licence in COCO's list; "" where nothing is annotated."""
-        return str(self.by_name[name].licence) if name in self.by_name else ""
-
-    def main_supercategory(self, name: str) -> str:
-        """That which covers most of the picture; "" where nothing is annotated."""
+    def _main_supercategory(self, entry: Annotation) -> str:
         areas: dict[str, float] = defaultdict(float)
-        for category, area in (self.by_name[name].area if name in self.by_name else {}).items():
+        for category, area in entry.area.items():
             areas[self.supercategory[category]] += area
         return max(areas, key=areas.get, default="")
 
 
-def open_coco(options: CocoOptions, domain: str, part: str) -> FolderSource:
+def open_coco(options: CocoOptions, domain: str, part: str) -> FileSource:
     """The "train" (train2017) or "held_out" (val2017) pictures that the options choose, labelled "supercategory".
 
     Without a choice every picture counts, annotated or not; a choice is made among the annotated ones.
@@ -66,23 +76,20 @@ def open_coco(options: CocoOptions, domain: str, part: str) -> FolderSource:
     section = f"data.{domain}"
     if not options.root:
         raise DataError(f"{section}.root is missing: the folder that holds train2017/ and val2017/")
-    folder = _picture_folder(Path(options.root), PARTS[part], f"{section}.root")
-    names = list_pictures(folder, f"{section}.root")
-    path = folder.parent / "annotations" / f"instances_{folder.name}.json"
+    root = Path(options.root)
+    folder = _picture_folder(root, PARTS[part], f"{section}.root")
+    names = [f"{folder.name}/{name}" for name in list_pictures(folder, f"{section}.root")]
+    path = root / "annotations" / f"instances_{folder.name}.json"
     choosing = bool(options.categories or options.exclude or options.licences or options.min_side)
     if not path.is_file():
         if choosing:
             raise DataError(f"{path}: no such file; it is needed to choose pictures of {section}")
-        return FolderSource(folder, Names(names))
+        return FileSource(FolderFiles(root), Names(names))
+    if not choosing:
+        return FileSource(FolderFiles(root), Names(names), LazyLabels(KINDS, partial(_labels, path, Names(names))))
     annotations = read_annotations(path)
-    if choosing:
-        names = _choose(names, annotations, options, section)
-    known = {
-        "supercategory": [annotations.main_supercategory(name) for name in names],
-        "categories": [annotations.categories(name) for name in names],
-        "licence": [annotations.licence(name) for name in names],
-    }
-    return FolderSource(folder, Names(names), {kind: Labels.of(values) for kind, values in known.items()})
+    names = _choose(names, annotations, options, section)
+    return FileSource(FolderFiles(root), Names(names), annotations.labels(names))
 
 
 def read_annotations(path: Path) -> Annotations:
@@ -106,6 +113,10 @@ def read_annotations(path: Path) -> Annotations:
     return Annotations(dict(pictures.values()), supercategory)
 
 
+def _labels(path: Path, names: Names) -> dict[str, Labels]:
+    return read_annotations(path).labels(names)
+
+
 def _picture_folder(root: Path, part: str, option: str) -> Path:
     for year in YEARS:
         if (root / f"{part}{year}").is_dir():
@@ -116,7 +127,7 @@ def _picture_folder(root: Path, part: str, option: str) -> Path:
 
 
 def _choose(names: list[str], annotations: Annotations, options: CocoOptions, section: str) -> list[str]:
-    annotated = [name for name in names if name in annotations.by_name]
+    annotated = [name for name in names if annotations.of(name)]
     words = {name: annotations.words(name) for name in annotated}
     found = [word for name in annotated for word in words[name]]
     known_categories = [*annotations.supercategory, *annotations.supercategory.values()]
@@ -125,7 +136,7 @@ def _choose(names: list[str], annotations: Annotations, options: CocoOptions, se
         check_known(missing, found, f"{section}.{key}")
 
     def chosen(name: str) -> bool:
-        entry = annotations.by_name[name]
+        entry = annotations.of(name)
         return (
             (not options.categories or not words[name].isdisjoint(options.categories))
             and words[name].isdisjoint(options.exclude)

@@ -1,42 +1,31 @@
-"""Any folder of pictures as a source."""
+"""Any pictures as a source: a folder, a list of paths, a pattern, or one side of a data set of two.
 
+data.content.root=PHOTOGRAPHS           a folder, searched with all its subfolders
+data.content.root=photographs.txt       a list: one path a line, from the list's own folder
+data.content.root='albums/*/best/*.jpg' a pattern; ** stands for any number of folders
+data.root=monet2photo                   holds trainA/, trainB/ and, if there are any, testA/, testB/
+"""
+
+import glob
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-
-from data.images import EXTENSIONS, find_pictures, open_picture
-from data.labels import Labels
+from data.files import FileSource, FolderFiles, ListedFiles
+from data.images import EXTENSIONS, find_pictures
 from data.names import Names
 from data.options import FolderOptions
 from data.source import DataError
 
-
-@dataclass(frozen=True)
-class FolderSource:
-    """The named files below a folder, decoded when asked for; `labels`, by kind, is what is known of each."""
-
-    root: Path
-    names: Names
-    labels: Mapping[str, Labels] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Image.Image:
-        return open_picture(self.root / self.names[index])
-
-    def name(self, index: int) -> str:
-        return self.names[index]
+SIDES = {"content": "A", "style": "B"}
 
 
-def open_folder(options: FolderOptions, domain: str, part: str) -> FolderSource:
-    """The "train" or "held_out" part of a folder.
+def open_folder(options: FolderOptions, domain: str, part: str) -> FileSource:
+    """The "train" or "held_out" part.
 
-    The held-out part is the folder `held_out` where one is given; else it is a share of `root`'s files, see
-    `split`.
+    The held-out part is `held_out` where one is given, test A or B where the data set has one; else it is a share
+    of `root`'s files, see `split`.
 
     Raises:
         DataError: the folder is missing, unreadable, a file, or holds no picture for this part.
@@ -45,18 +34,51 @@ def open_folder(options: FolderOptions, domain: str, part: str) -> FolderSource:
     if not options.root:
         raise DataError(f"{option} is missing: the folder of the {domain} pictures")
     if part == "held_out" and options.held_out:
-        root = Path(options.held_out)
-        return FolderSource(root, Names(list_pictures(root, f"data.{domain}.held_out")))
-    root = Path(options.root)
-    names = list_pictures(root, option)
-    if not options.held_out:
+        return FileSource(*find_files(options.held_out, f"data.{domain}.held_out"))
+    side = options.side or SIDES[domain]
+    if options.side or (Path(options.root) / f"train{side}").is_dir():
+        files, names, given = _find_side(Path(options.root), side, part, option)
+    else:
+        files, names = find_files(options.root, option)
+        given = bool(options.held_out)
+    if not given:
         train, held_out = split(names, options.held_out_share)
-        names = held_out if part == "held_out" else train
-    if not names:
+        names = Names(held_out if part == "held_out" else train)
+    if not len(names):
         raise DataError(
-            f"{option} = {root}: no picture is left to train on; add pictures or give data.{domain}.held_out"
+            f"{option} = {options.root}: no picture is left to train on; add pictures or give data.{domain}.held_out"
         )
-    return FolderSource(root, Names(names))
+    return FileSource(files, names)
+
+
+def find_files(where: str, option: str) -> tuple[FolderFiles, Names]:
+    """The files of a folder, of a list (.txt) or of a pattern, by their paths below a root; `option` is what a
+    DataError names."""
+    path = Path(where)
+    if path.is_file() and path.suffix == ".txt":
+        root, names = path.parent, read_list(path, option)
+    elif glob.has_magic(where) and not path.exists():
+        root, names = _match(where, option)
+    else:
+        return FolderFiles(path), Names(list_pictures(path, option))
+    return ListedFiles(root, Names(names)), Names(names)
+
+
+def read_list(path: Path, option: str) -> list[str]:
+    """One path a line, from the list's folder or from the root; what is not there is found out when it is read."""
+    try:
+        lines = [
+            os.fsdecode(line.strip(b"\r")) for line in path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+        ]
+    except OSError as error:
+        raise DataError(f"{option} = {path}: cannot be read ({error.strerror})") from error
+    names = list(dict.fromkeys(os.path.normpath(line) for line in lines if line.strip()))
+    pictures = [name for name in names if name.lower().endswith(EXTENSIONS)]
+    if not pictures:
+        raise DataError(
+            f"{option} = {path}: no pictures among its {len(names)} lines (looked for {' '.join(EXTENSIONS)})"
+        )
+    return pictures
 
 
 def split(names: Sequence[str], share: float) -> tuple[list[str], list[str]]:
@@ -79,7 +101,7 @@ def list_pictures(root: Path, option: str) -> list[str]:
     if not root.exists():
         raise DataError(f"{option} = {root}: no such folder")
     if not root.is_dir():
-        raise DataError(f"{option} = {root}: is a file; a folder of pictures is wanted")
+        raise DataError(f"{option} = {root}: is a file; a folder of pictures is wanted, or a list of paths (.txt)")
     try:
         next(root.iterdir(), None)
     except OSError as error:
@@ -90,3 +112,23 @@ def list_pictures(root: Path, option: str) -> list[str]:
         looked_for = " ".join(EXTENSIONS)
         raise DataError(f"{option} = {root}: no pictures among its {files} files (looked for {looked_for})")
     return names
+
+
+def _find_side(root: Path, side: str, part: str, option: str) -> tuple[FolderFiles, Names, bool]:
+    """The files of trainA, say, and whether the data set has a held-out part of its own; of that, testA's."""
+    given = (root / f"test{side}").is_dir()
+    folder = f"test{side}" if part == "held_out" and given else f"train{side}"
+    names = list_pictures(root / folder, option)
+    return FolderFiles(root), Names(f"{folder}/{name}" for name in names), given
+
+
+def _match(pattern: str, option: str) -> tuple[Path, list[str]]:
+    parts = Path(pattern).parts
+    first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    root, rest = Path(*parts[:first]), os.path.join(*parts[first:])
+    found = sorted(glob.iglob(rest, root_dir=root, recursive=True))
+    names = [name for name in found if name.lower().endswith(EXTENSIONS) and (root / name).is_file()]
+    if not names:
+        problem = f"no pictures among the {len(found)} files that match" if found else "matches no file"
+        raise DataError(f"{option} = {pattern}: {problem} (looked for {' '.join(EXTENSIONS)})")
+    return root, names

@@ -7,11 +7,13 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
+from torch.nn import functional
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # decoders allowed, whatever the extension
@@ -20,6 +22,8 @@ MAX_PIXELS = 179_000_000  # checked in the header, before anything is decoded
 Image.init()  # else Pillow knows only five formats by heart
 # Above half of its own limit Pillow warns; ours is an error at MAX_PIXELS and silence below.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Pixels that come from `bytes` are read here and never written.
+warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 
 
 class PictureError(ValueError):
@@ -53,27 +57,51 @@ def _walk(root: Path) -> Iterator[str]:
                 yield os.path.join(folder, name)
 
 
-def open_picture(path: str | Path) -> Image.Image:
-    """Decode one file to an upright RGB picture.
+def open_picture(path: str | Path, draft: int = 0) -> Image.Image:
+    """`decode` of a file; raises PictureError."""
+    try:
+        with open(path, "rb") as file:
+            return decode(file, path, draft)
+    except FileNotFoundError:
+        raise PictureError(path, "no such file") from None
+    except OSError as error:
+        raise PictureError(path, error.strerror or str(error)) from error
+
+
+def decode(file: BinaryIO, path: str | Path, draft: int = 0) -> Image.Image:
+    """One picture, upright and RGB.
 
     EXIF orientation is applied, transparency is composited over white, 16-bit and float values are scaled to
     8 bits (not clipped), CMYK is converted, and of an animation the first frame is taken.
+
+    Args:
+        path: stands in the message of an error.
+        draft: if not 0, a JPEG whose sides are four times this or more comes at a half, a quarter or an eighth of
+            its size, but with no side below twice `draft` px: libjpeg leaves out what the resize would throw away.
 
     Raises:
         PictureError: whatever is wrong with the file.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise PictureError(path, f"{image.width} x {image.height} px is above {MAX_PIXELS} px")
+            if draft and image.format == "JPEG":
+                image.draft(None, (2 * draft, 2 * draft))
             image.load()
-            return to_rgb(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)
+            return to_rgb(image)
     except PictureError:
         raise
-    except FileNotFoundError:
-        raise PictureError(path, "no such file") from None
     except Exception as error:  # a damaged file makes Pillow raise almost anything
-        raise PictureError(path, _reason(error, path)) from error
+        raise PictureError(path, _reason(error, file)) from error
+
+
+def upright_size(file: BinaryIO) -> tuple[int, int]:
+    """Width and height in px of a picture that `decode` can read, from its header."""
+    with Image.open(file, formats=FORMATS) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        return image.size[::-1] if turned else image.size
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -84,7 +112,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy
 
 
 def _to_8_bits(values: np.ndarray, mode: str) -> np.ndarray:
@@ -113,14 +141,35 @@ def save_picture(image: Image.Image, path: Path) -> None:
         raise
 
 
+def resize(image: Image.Image, width: int, height: int) -> np.ndarray:
+    """RGB picture -> uint8 [height, width, 4], bicubic, antialiased; the fourth channel is of no use.
+
+    To within one grey level what Pillow's own resize makes, in a quarter of its time: torch resamples four channels
+    side by side, and four bytes a pixel is how Pillow stores RGB. To part the channels would cost a worker more than
+    all the rest that it does between decoding and sending, so it is left to the device (`planes`).
+    """
+    pixels = np.frombuffer(image.tobytes("raw", "RGBX"), np.uint8).reshape(1, image.height, image.width, 4)
+    if image.size == (width, height):
+        return pixels[0]
+    # With these strides, the batch's among them, torch knows the channels for interleaved and does not copy them apart.
+    interleaved = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    resized = functional.interpolate(interleaved, (height, width), mode="bicubic", antialias=True)
+    return resized[0].permute(1, 2, 0).numpy()
+
+
 def to_tensor(image: Image.Image | np.ndarray) -> Tensor:
     """RGB picture or uint8 [H, W, 3] -> uint8 [3, H, W]."""
     return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1)
 
 
+def planes(pixels: Tensor) -> Tensor:
+    """uint8 [N, H, W, 4] as `resize` makes them -> [N, 3, H, W], a view."""
+    return pixels[..., :3].permute(0, 3, 1, 2)
+
+
 def normalise(pictures: Tensor) -> Tensor:
-    """uint8 of any shape -> float32 in [-1, 1], on the same device."""
-    return pictures.to(torch.float32).div_(127.5).sub_(1.0)
+    """uint8 of any shape -> float32 in [-1, 1], on the same device, contiguous."""
+    return pictures.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
 
 
 def denormalise(pictures: Tensor) -> Tensor:
@@ -139,7 +188,7 @@ def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
     return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
 
 
-def _reason(error: Exception, path: str | Path) -> str:
+def _reason(error: Exception, file: BinaryIO) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
-        return "not a picture in an allowed format" if os.path.getsize(path) else "the file is empty"
+        return "not a picture in an allowed format" if file.seek(0, os.SEEK_END) else "the file is empty"
     return " ".join(str(error).split()) or type(error).__name__

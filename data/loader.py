@@ -1,23 +1,81 @@
 """Batches for the loop: from any step on, in the same order for any number of workers."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch.utils.data import DataLoader
 
 from data import open_source
 from data.batch import Batch
-from data.images import PictureError, normalise, resize_and_crop, to_tensor
+from data.images import PictureError, normalise, planes, resize_and_crop, to_tensor
 from data.source import DataError, Source
 from data.transforms import build_augmentation
 from data.unpaired import Unpaired, stack
 
+PREFETCHED = 16  # pairs that each worker reads ahead, and two batches at least
 
-def open_training_data(content: object, style: object, seed: int, size: int, load_size: int, flip: bool) -> Unpaired:
-    """The training parts of both domains (options of SOURCES), augmented as build_augmentation says."""
-    augment = build_augmentation(size, load_size, flip)
-    return Unpaired(open_source(content, "content", "train"), open_source(style, "style", "train"), seed, augment)
+
+@dataclass(frozen=True)
+class Shard:
+    """The share of one of `count` processes that train together: every step's batch is split evenly among them."""
+
+    rank: int = 0
+    count: int = 1
+
+    def positions(self, batch_size: int, first_step: int, last_step: int) -> "Positions":
+        """Of the row's items, those that this process takes.
+
+        Args:
+            batch_size: of all processes together.
+
+        Raises:
+            DataError: the batch cannot be split evenly.
+        """
+        if batch_size % self.count:
+            raise DataError(f"train.batch_size = {batch_size}: must be a multiple of the {self.count} processes")
+        return Positions(batch_size, batch_size // self.count, self.rank, first_step, last_step)
+
+
+@dataclass(frozen=True)
+class Positions(Sequence[int]):
+    """Step k of `rank` takes the items from k * batch_size + rank * share on: computed, so that no order of an epoch is
+    stored, any step can be the first, and the same global batch means the same items for any number of processes."""
+
+    batch_size: int
+    share: int
+    rank: int
+    first_step: int
+    last_step: int
+
+    def __len__(self) -> int:
+        return max(0, self.last_step - self.first_step) * self.share
+
+    def __getitem__(self, index: int) -> int:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        step, offset = divmod(index, self.share)
+        return (self.first_step + step) * self.batch_size + self.rank * self.share + offset
+
+
+ALONE = Shard()
+
+
+def open_training_data(data: object, seed: int) -> Unpaired:
+    """The training parts of both domains, augmented as the options say.
+
+    Args:
+        data: the configuration's `data` section (`engine.config.DataConfig`).
+    """
+    content, style = (
+        open_source(options, domain, "train").drafted(data.load_size) for domain, options in data.domains()
+    )
+    augment_content, augment_style = (
+        build_augmentation(data.size, data.load_size, data.flip, data.keep_aspect, options)
+        for options in (data.augment.content, data.augment.style)
+    )
+    return Unpaired(content, style, seed, augment_content, augment_style)
 
 
 def steps_per_epoch(dataset: Unpaired, batch_size: int) -> int:
@@ -26,30 +84,49 @@ def steps_per_epoch(dataset: Unpaired, batch_size: int) -> int:
 
 
 def batches(
-    dataset: Unpaired, batch_size: int, first_step: int, last_step: int, workers: int, device: torch.device
+    dataset: Unpaired,
+    batch_size: int,
+    first_step: int,
+    last_step: int,
+    workers: int,
+    device: torch.device,
+    shard: Shard = ALONE,
 ) -> Iterator[Batch]:
-    """The batches of steps first_step, ..., last_step - 1, on the device.
+    """This process's share of the batches of steps first_step, ..., last_step - 1, on the device.
 
-    Step k always gets items k * batch_size, ... of the row, so a resumed run reads on where it stopped.
+    Step k always gets items k * batch_size, ... of the row, so a resumed run reads on where it stopped. One loader
+    serves all steps: its workers live as long as the run.
+
+    Raises:
+        DataError: too many pictures in a row could not be read, or the batch cannot be split.
+    """
+    positions = shard.positions(batch_size, first_step, last_step)
+    for arrays in read_batches(dataset, positions, workers, pinned=device.type == "cuda"):
+        on_device = {name: arrays[name].to(device, non_blocking=True) for name in ("content", "style")}
+        # Pictures travel as bytes and become floats where they are used: a quarter of the traffic.
+        yield Batch(**arrays | {name: normalise(planes(pixels)) for name, pixels in on_device.items()})
+
+
+def read_batches(dataset: Unpaired, positions: Positions, workers: int, pinned: bool = False) -> Iterator[dict]:
+    """The batches of `positions` as `unpaired.stack` makes them, in the host's memory: what the workers bring.
 
     Raises:
         DataError: too many pictures in a row could not be read.
     """
     loader = DataLoader(
         dataset,
-        batch_size=batch_size,
-        sampler=range(first_step * batch_size, last_step * batch_size),
+        batch_size=positions.share,
+        sampler=positions,
         num_workers=workers,
         collate_fn=stack,
-        pin_memory=device.type == "cuda",
+        pin_memory=pinned,
+        prefetch_factor=max(2, -(-PREFETCHED // positions.share)) if workers else None,
         worker_init_fn=_leave_signals_to_the_parent,
     )
     for arrays in loader:
         if isinstance(arrays, DataError):
             raise arrays
-        on_device = {name: arrays[name].to(device, non_blocking=True) for name in ("content", "style")}
-        # Pictures travel as bytes and become floats where they are used: a quarter of the traffic.
-        yield Batch(**arrays | {name: normalise(pixels) for name, pixels in on_device.items()})
+        yield arrays
 
 
 def fixed_batch(content: Source, style: Source, count: int, size: int) -> Batch:

@@ -25,3 +25,12 @@ class Names(Sequence[str]):
         if not 0 <= index < len(self):
             raise IndexError(f"name {index} of {len(self)}")
         return os.fsdecode(self._bytes[self._ends[index] : self._ends[index + 1]].tobytes())
+
+    def take(self, places: np.ndarray) -> "Names":
+        """The names at these places."""
+        starts, lengths = self._ends[places], np.diff(self._ends)[places]
+        taken = Names([])
+        taken._ends = np.concatenate([[0], np.cumsum(lengths)])
+        shift = np.repeat(starts - taken._ends[:-1], lengths)
+        taken._bytes = self._bytes[shift + np.arange(taken._ends[-1])]
+        return taken

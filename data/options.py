@@ -7,16 +7,30 @@ from the sources so that a wrong key is answered before anything slow is importe
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """What the pictures of one domain undergo besides the recipe's resize, crop and flip; 0 is none of it."""
+
+    rotation: Annotated[float, Ge(0), Le(180)] = 0.0  # degrees, to either side; before the crop
+    scale: Annotated[float, Ge(0), Lt(1)] = 0.0  # enlarged or shrunk by up to this share; before the crop
+    brightness: Annotated[float, Ge(0), Le(1)] = 0.0  # times 1 - this to 1 + this
+    contrast: Annotated[float, Ge(0), Le(1)] = 0.0  # the same
+    saturation: Annotated[float, Ge(0), Le(1)] = 0.0  # the same
+    hue: Annotated[float, Ge(0), Le(0.5)] = 0.0  # turned by up to this share of the colour circle
+    cutout: Annotated[float, Ge(0), Lt(1)] = 0.0  # side of a grey square, as a share of the picture's
 
 
 @dataclass(frozen=True)
 class FolderOptions:
-    """Any folder of pictures, searched with all its subfolders."""
+    """Any folder of pictures, searched with all its subfolders; or a list of paths (.txt), or a pattern (*.jpg)."""
 
     source: Literal["folder"] = "folder"
-    root: str = ""
-    held_out: str = ""  # a folder of held-out pictures; "" holds out a share of root's files
+    root: str = ""  # one that holds trainA/ and trainB/ (and testA/, testB/) is a data set of both domains
+    side: Literal["", "A", "B"] = ""  # of such a root; "" is A for the content, B for the style
+    held_out: str = ""  # held-out pictures: a folder, a list or a pattern; "" holds out a share of root's files
     held_out_share: Annotated[float, Gt(0), Lt(1)] = 0.1  # of root's files, chosen by a hash of their name
 
 
@@ -34,10 +48,10 @@ class CocoOptions:
 
 @dataclass(frozen=True)
 class WikiartOptions:
-    """WikiArt in ArtGAN's layout, Style/artist_title.jpg; a choice is a list of names, [] takes all."""
+    """WikiArt in ArtGAN's layout, Style/artist_title.jpg, or as parquet shards; a choice of [] takes all."""
 
     source: Literal["wikiart"] = "wikiart"
-    root: str = ""  # holds the folders of styles, and the lists if there are any
+    root: str = ""  # holds the folders of styles, and the lists if there are any; or the shards
     styles: list[str] = field(default_factory=list)
     artists: list[str] = field(default_factory=list)
     genres: list[str] = field(default_factory=list)

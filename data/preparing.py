@@ -1,16 +1,8 @@
-"""Pictures checked, brought to one size and indexed, in worker processes that a broken file may kill.
+"""Pictures checked, brought to one size and written, in worker processes that a broken file may kill.
 
-What a prepared folder holds (`data/prepared.py` reads it):
-
-    pictures/            the tree of the source; a file that was no JPEG gets .jpg behind its whole name
-    index.csv            one row a picture: path, part, size, what it was, its content's hash, its labels
-    bad_files.csv        what could not be read, and why
-    duplicates.csv       what has the same bytes as a picture that is kept
-    prepared.json        how it was made: version, source, its fingerprint, options
-    journal.jsonl        one line a file that is done, as it is done: what makes the same command go on
+What the folder holds in the end, `data/prepared.py` says.
 """
 
-import csv
 import hashlib
 import json
 import multiprocessing
@@ -23,9 +15,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from data.images import PictureError, open_picture, save_picture
+from data import open_source
+from data.files import Files, is_below
+from data.images import PictureError, decode, save_picture, upright_size
+from data.source import DataError
 
 CHUNK = 16  # files handed to a worker at once
+SUFFIXES = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "bmp": (".bmp",)}  # the first is put behind other names
+OUTSIDE = "outside"  # folder of the pictures that a list names by paths that lead out of its own folder
 QUEUED = 3  # chunks waiting for each worker
 
 
@@ -33,15 +30,18 @@ QUEUED = 3  # chunks waiting for each worker
 class Task:
     """How every picture of one source is prepared."""
 
-    source: Path
+    files: Files
     pictures: Path  # where to
     size: int  # px, of the shorter side; smaller pictures stay as they are
     min_side: int = 0  # px; smaller pictures are refused
-    lossless: bool = False  # PNG instead of JPEG at quality 95
+    format: str = "jpeg"  # of SUFFIXES
+    stretch: bool = False  # to size x size, as the recipe's first step does; else the aspect is kept
 
     def output(self, path: str) -> str:
-        """Where a picture goes, relative to `pictures`. No two inputs share an output."""
-        suffixes = (".png",) if self.lossless else (".jpg", ".jpeg")
+        """Where a picture goes, relative to `pictures`. No two inputs below the root share an output."""
+        if not is_below(path):
+            path = os.path.join(OUTSIDE, *(part for part in Path(os.path.abspath(self.files.root / path)).parts[1:]))
+        suffixes = SUFFIXES[self.format]
         return path if path.lower().endswith(suffixes) else path + suffixes[0]
 
 
@@ -60,37 +60,94 @@ class Outcome:
     height: int = 0
 
 
+def list_entries(options: object) -> tuple[Files, dict[str, dict[str, str]]]:
+    """Every picture that a source's options choose, by its path, held-out ones first: {"part": ..., and its labels}.
+
+    Raises:
+        DataError: nothing is there, or the parts do not lie below one root.
+    """
+    entries: dict[str, dict[str, str]] = {}
+    stores, problems = [], []
+    for part in ("held_out", "train"):
+        try:
+            source = open_source(options, "content", part)
+        except DataError as error:
+            problems.append(error)
+            continue
+        stores.append(source.files)
+        labels = {kind: source.labels[kind] for kind in source.labels}
+        for index, name in enumerate(source.names):
+            entries[name] = {"part": part} | {kind: values[index] for kind, values in labels.items()}
+    if not entries:
+        raise problems[0]
+    if len({files.root for files in stores}) > 1:
+        raise DataError("held_out: lies outside of the source; prepare it by itself, or list both below one folder")
+    return stores[-1], entries
+
+
+def index_rows(
+    task: Task, entries: Mapping[str, Mapping[str, str]], outcomes: Mapping[str, Outcome]
+) -> tuple[list[dict[str, object]], dict[str, str], dict[str, str]]:
+    """The rows of the index, by path; the bad files with their reasons; and the duplicates, {path: path that is kept},
+    whose pictures are taken away again."""
+    read = [outcomes[path] for path in entries if not outcomes[path].reason]
+    bad = {path: outcomes[path].reason for path in entries if outcomes[path].reason}
+    duplicates = find_duplicates(read)
+    for path in duplicates:
+        (task.pictures / task.output(path)).unlink(missing_ok=True)
+    kept = sorted((outcome for outcome in read if outcome.path not in duplicates), key=lambda outcome: outcome.path)
+    facts = ("width", "height", "original_width", "original_height", "sha256")
+    rows = [
+        {"path": task.output(outcome.path), "original": outcome.path}
+        | {fact: getattr(outcome, fact) for fact in facts}
+        | entries[outcome.path]
+        for outcome in kept
+    ]
+    return rows, bad, duplicates
+
+
 def prepare_picture(task: Task, path: str) -> Outcome:
-    """Check, resize and write one file; whatever is wrong with it stands in the outcome."""
-    file = task.source / path
+    """Check, resize and write one file; whatever is wrong with it stands in the outcome.
+
+    Raises:
+        OSError: the picture cannot be written.
+    """
     known = {"path": path, "file_size": -1, "modified": -1}
     try:
-        stat = file.stat()
-        known |= {"file_size": stat.st_size, "modified": stat.st_mtime_ns}
-        known["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
-        image = open_picture(file)
-        known |= {"original_width": image.width, "original_height": image.height}
-        if min(image.size) < task.min_side:
-            return Outcome(**known, reason=f"{image.width} x {image.height} px is below {task.min_side} px")
-        image = shrink(image, task.size)
-        output = task.pictures / task.output(path)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        save_picture(image, output)
-        return Outcome(**known, width=image.width, height=image.height)
+        known["file_size"], known["modified"] = task.files.stamp(path)
+        with task.files.open(path) as file:
+            known["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            image = decode(file, path, task.size)
+            file.seek(0)
+            size = upright_size(file)
     except PictureError as error:
         return Outcome(**known, reason=error.reason)
     except OSError as error:
-        if file.is_file() and os.access(file, os.R_OK):
-            raise  # it is not the picture but the place where it should go
         return Outcome(**known, reason=error.strerror or str(error))
+    if min(size) < task.min_side:
+        return Outcome(**known, reason=f"{size[0]} x {size[1]} px is below {task.min_side} px")
+    if task.stretch:
+        image = image.resize((task.size, task.size), Image.Resampling.BICUBIC)
+    else:
+        image = shrink(image, size, task.size)
+    output = task.pictures / task.output(path)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    save_picture(image, output)
+    return Outcome(**known, original_width=size[0], original_height=size[1], width=image.width, height=image.height)
 
 
-def shrink(image: Image.Image, side: int) -> Image.Image:
-    """Shorter side to `side` px, bicubic, antialiased, aspect kept; smaller pictures are returned as they are."""
-    scale = side / min(image.size)
+def shrink(image: Image.Image, size: tuple[int, int], side: int) -> Image.Image:
+    """Shorter side to `side` px, bicubic, antialiased, aspect kept; smaller pictures are returned as they are.
+
+    Args:
+        size: of the picture in its file, of which `image` may be a draft.
+    """
+    scale = side / min(size)
     if scale >= 1:
         return image
-    return image.resize([max(1, round(length * scale)) for length in image.size], Image.Resampling.BICUBIC)
+    width, height = (max(1, round(length * scale)) for length in size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def prepare_pictures(
@@ -104,19 +161,6 @@ def prepare_pictures(
             yield from _drain(pool, prepare, task, chunks, workers, suspects)
         for path in (path for chunk in suspects for path in chunk):
             yield _prepare_alone(prepare, task, path)
-
-
-def fingerprint(root: Path, paths: Iterable[str]) -> str:
-    """SHA-256 of every path with its size and time of change: another value, another source."""
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        try:
-            stat = (root / path).stat()
-            line = f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
-        except OSError:
-            line = f"{path}\0missing\n"
-        digest.update(line.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
 
 
 class Journal:
@@ -146,14 +190,29 @@ class Journal:
                 yield outcome
 
 
-def is_done(task: Task, outcome: Outcome) -> bool:
-    """The file is still what it was, and its picture is there."""
+def still_good(task: Task, outcomes: Mapping[str, Outcome], paths: Iterable[str]) -> dict[str, Outcome]:
+    """Of the outcomes of an earlier start, by path, those that stand: the file is what it was, and its picture is there
+    unless it needs none."""
+    unchanged = {path: outcomes[path] for path in paths if path in outcomes and _is_unchanged(task, outcomes[path])}
+    duplicates = find_duplicates([outcome for outcome in unchanged.values() if not outcome.reason])
+    return {
+        path: outcome
+        for path, outcome in unchanged.items()
+        if outcome.reason or path in duplicates or (task.pictures / task.output(path)).exists()
+    }
+
+
+def _is_unchanged(task: Task, outcome: Outcome) -> bool:
     try:
-        stat = (task.source / outcome.path).stat()
+        return task.files.stamp(outcome.path) == (outcome.file_size, outcome.modified)
     except OSError:
         return False
-    unchanged = (stat.st_size, stat.st_mtime_ns) == (outcome.file_size, outcome.modified)
-    return unchanged and (bool(outcome.reason) or (task.pictures / task.output(outcome.path)).exists())
+
+
+def remove_leftovers(pictures: Path) -> None:
+    """Half-written pictures of a preparation that was killed."""
+    for path in pictures.rglob(".*.tmp.*"):
+        path.unlink()
 
 
 def find_duplicates(outcomes: Sequence[Outcome]) -> dict[str, str]:
@@ -165,16 +224,6 @@ def find_duplicates(outcomes: Sequence[Outcome]) -> dict[str, str]:
         if kept != outcome.path:
             duplicates[outcome.path] = kept
     return duplicates
-
-
-def write_table(path: Path, rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
-    """A CSV file, whole or not at all; names of any bytes survive."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(temporary, path)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
@@ -222,5 +271,4 @@ def _prepare_alone(prepare: Callable[[Task, str], Outcome], task: Task, path: st
         try:
             return pool.submit(prepare, task, path).result()
         except BrokenProcessPool:
-            stat = (task.source / path).stat()
-            return Outcome(path, stat.st_size, stat.st_mtime_ns, reason="the decoder crashed on it")
+            return Outcome(path, *task.files.stamp(path), reason="the decoder crashed on it")

@@ -23,6 +23,9 @@ class Source(Protocol):
     def name(self, index: int) -> str:
         """A name for messages and for files, stable between runs."""
 
+    def drafted(self, side: int) -> "Source":
+        """The same pictures for a reader who wants at most `side` px a side: they may come smaller, and faster."""
+
 
 @runtime_checkable
 class SourceWithTruth(Source, Protocol):

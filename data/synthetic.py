@@ -68,6 +68,9 @@ class SyntheticSource:
         """File name of the picture, the same in both domains."""
         return f"scene_{self.scene(index):05d}.png"
 
+    def drafted(self, side: int) -> SyntheticSource:
+        return self
+
     def counterpart(self, variant: int = 0) -> SyntheticSource:
         """The same scenes in the other domain: the ground truth of a translation."""
         other = DOMAINS[1 - DOMAINS.index(self.domain)]

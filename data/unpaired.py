@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
-from data.images import PictureError, to_tensor
+from data.images import PictureError
 from data.source import DataError, Source
 from data.transforms import Augmentation
 
@@ -22,9 +21,9 @@ ATTEMPTS = 20  # pictures tried for one place before the run is stopped
 
 @dataclass(frozen=True)
 class Picture:
-    """uint8 [3, H, W], its name, and what could not be read in its place before it."""
+    """uint8 [H, W, 4], as `images.resize` makes it; its name; and what could not be read in its place."""
 
-    pixels: Tensor
+    pixels: np.ndarray
     name: str
     unreadable: tuple[str, ...] = ()
 
@@ -36,6 +35,7 @@ class _Stream:
     source: Source
     number: int  # keeps the two domains' draws apart
     seed: int
+    augment: Augmentation
     _shuffled: tuple[int, np.ndarray] = field(default=(-1, np.empty(0)), repr=False)
 
     def place(self, position: int) -> tuple[int, int]:
@@ -46,14 +46,14 @@ class _Stream:
             self._shuffled = (number, order)
         return number, int(self._shuffled[1][offset])
 
-    def draw(self, position: int, augment: Augmentation) -> Picture:
+    def draw(self, position: int) -> Picture:
         number, index = self.place(position)
         unreadable = []
         for attempt in range(ATTEMPTS):
             draws = _generator(self.seed, self.number, number, index, attempt + 1)
             try:
-                pixels = augment(self.source[index], int(draws.integers(2**31)))
-                return Picture(to_tensor(pixels), self.source.name(index), tuple(unreadable))
+                pixels = self.augment(self.source[index], draws)
+                return Picture(pixels, self.source.name(index), tuple(unreadable))
             except PictureError as error:
                 unreadable.append(str(error))
                 index = int(draws.integers(len(self.source)))
@@ -65,10 +65,20 @@ class Unpaired(Dataset):
     together. A picture that cannot be read is replaced by another one, chosen by the same draws on every
     run, and reported."""
 
-    def __init__(self, content: Source, style: Source, seed: int, augment: Augmentation):
-        self.content = _Stream(content, 0, seed)
-        self.style = _Stream(style, 1, seed)
-        self.augment = augment
+    def __init__(
+        self,
+        content: Source,
+        style: Source,
+        seed: int,
+        augment_content: Augmentation,
+        augment_style: Augmentation | None = None,  # None: the same
+    ):
+        self.content = _Stream(content, 0, seed, augment_content)
+        self.style = _Stream(style, 1, seed, augment_style or augment_content)
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        return {"content": self.content.source, "style": self.style.source}
 
     @property
     def items_per_epoch(self) -> int:
@@ -77,20 +87,21 @@ class Unpaired(Dataset):
     def __getitem__(self, position: int) -> tuple[Picture, Picture] | DataError:
         """An error is returned and not raised: a loader's worker would wrap it in its own traceback."""
         try:
-            return self.content.draw(position, self.augment), self.style.draw(position, self.augment)
+            return self.content.draw(position), self.style.draw(position)
         except DataError as error:
             return error
 
 
 def stack(items: list[tuple[Picture, Picture] | DataError]) -> dict | DataError:
-    """Items -> uint8 tensors [N, 3, H, W] and their names, ready to become a Batch; or the first error."""
+    """Items -> uint8 tensors [N, H, W, 4] and their names, all but ready to become a Batch; or the first error."""
     for item in items:
         if isinstance(item, DataError):
             return item
     content, style = zip(*items, strict=True)
     return {
-        "content": torch.stack([picture.pixels for picture in content]),
-        "style": torch.stack([picture.pixels for picture in style]),
+        # In a worker this stacks into memory that the training process shares, without a copy on the way.
+        "content": default_collate([torch.from_numpy(picture.pixels) for picture in content]),
+        "style": default_collate([torch.from_numpy(picture.pixels) for picture in style]),
         "content_names": tuple(picture.name for picture in content),
         "style_names": tuple(picture.name for picture in style),
         "unreadable": tuple(line for picture in (*content, *style) for line in picture.unreadable),

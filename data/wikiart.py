@@ -1,4 +1,5 @@
-"""WikiArt as released by ArtGAN: Style/artist_title.jpg, with lists for styles, artists and genres.
+"""WikiArt as released by ArtGAN: Style/artist_title.jpg, with lists for styles, artists and genres; or the parquet
+shards of Hugging Face's huggan/wikiart (`data/wikiart_shards.py`).
 
 Style and artist stand in a picture's path; the lists add its genre and say what is held out. The lists are odd: lines
 end in CRLF, there is no header (the artists' have one, an empty line and three columns), the folder Art_Nouveau_Modern
@@ -9,11 +10,13 @@ ASCII letters alone.
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.folder import FolderSource, list_pictures, place
+from data.files import Files, FileSource, FolderFiles
+from data.folder import list_pictures, place
 from data.labels import Labels, check_known
 from data.names import Names
 from data.options import WikiartOptions
 from data.source import DataError
+from data.wikiart_shards import find_shards, open_shards
 
 LIST_FOLDERS = ("Style", "Artist", "Genre", "wikiart_csv", ".")
 CLASS_OF_FOLDER = {"Art_Nouveau_Modern": "Art_Nouveau"}
@@ -28,7 +31,7 @@ class Painting:
     genre: str  # "" where no list names it
 
 
-def open_wikiart(options: WikiartOptions, domain: str, part: str) -> FolderSource:
+def open_wikiart(options: WikiartOptions, domain: str, part: str) -> FileSource:
     """The "train" or "held_out" paintings that the options choose, labelled "style", "artist" and "genre".
 
     Held out is what style_val.csv names; a painting that no list names is held out when the hash of its path falls
@@ -41,7 +44,7 @@ def open_wikiart(options: WikiartOptions, domain: str, part: str) -> FolderSourc
     if not options.root:
         raise DataError(f"{section}.root is missing: the folder that holds the folders of styles")
     root = Path(options.root)
-    paintings = find_paintings(root, f"{section}.root")
+    files, paintings = find_paintings(root, f"{section}.root")
     wanted = {"style": options.styles, "artist": options.artists, "genre": options.genres}
     for kind, names in wanted.items():
         check_known(names, (getattr(painting, kind) for painting in paintings), f"{section}.{kind}s", fold)
@@ -57,11 +60,14 @@ def open_wikiart(options: WikiartOptions, domain: str, part: str) -> FolderSourc
     if not kept:
         raise DataError(f"{section}: of the {len(chosen)} paintings chosen none is left for the {part} part")
     labels = {kind: Labels.of([getattr(painting, kind) for painting in kept]) for kind in KINDS}
-    return FolderSource(root, Names(painting.path for painting in kept), labels)
+    return FileSource(files, Names(painting.path for painting in kept), labels)
 
 
-def find_paintings(root: Path, option: str) -> list[Painting]:
-    """Every painting below the root, by path."""
+def find_paintings(root: Path, option: str) -> tuple[Files, list[Painting]]:
+    """Every painting below the root, by path, whichever the layout."""
+    if root.is_dir() and (shards := find_shards(root)):
+        files, rows = open_shards(root, shards)
+        return files, [Painting(*row) for row in rows]
     genre_names = _class_names(root, "genre")
     genres = read_list(root, "genre", "train") | read_list(root, "genre", "val")
     paintings = []
@@ -70,7 +76,7 @@ def find_paintings(root: Path, option: str) -> list[Painting]:
         folder = folder.rpartition("/")[2]
         style = CLASS_OF_FOLDER.get(folder, folder)
         paintings.append(Painting(path, style, file.partition("_")[0], genre_names.get(genres.get(_key(path), ""), "")))
-    return paintings
+    return FolderFiles(root), paintings
 
 
 def read_list(root: Path, kind: str, part: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from data.options import AugmentOptions
 from engine.exits import UserError
 
 Count = Annotated[int, Ge(0)]
@@ -30,14 +31,25 @@ class ConfigError(UserError):
 
 
 @dataclass(frozen=True)
+class AugmentConfig:
+    """What pictures undergo besides resize, crop and flip."""
+
+    content: AugmentOptions = field(default_factory=AugmentOptions)
+    style: AugmentOptions = field(default_factory=AugmentOptions)
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Which pictures, and how they become batches."""
 
+    root: str = ""  # of both domains, where they do not name their own
     content: Any = None  # options of one of SOURCES: the photographs
     style: Any = None  # options of one of SOURCES: the paintings
     size: Annotated[int, Ge(16)] = 256  # px, side of a training picture
     load_size: Annotated[int, Ge(16)] = 286  # px, pictures are resized to this before the random crop
+    keep_aspect: bool = False  # load_size is the shorter side; else pictures are stretched, as in the reference code
     flip: bool = True  # mirror half of the pictures
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     workers: Count = 2  # loader processes; 0 loads in the training process
 
     def domains(self) -> tuple[tuple[str, Any], tuple[str, Any]]:
@@ -109,6 +121,7 @@ def load_config(path: str | Path, overrides: Sequence[str], methods: Mapping, so
     tags = _tagged_sections(methods, sources)
     for key, (tag, _) in tags.items():
         _forget_options_of_another_choice(values, changes, key, tag)
+    _spread_root(values, changes, sources)
     try:
         merged = OmegaConf.merge(OmegaConf.create(values), OmegaConf.create(changes))
         merged = OmegaConf.to_container(merged, resolve=True, throw_on_missing=True)
@@ -123,6 +136,12 @@ def load_config(path: str | Path, overrides: Sequence[str], methods: Mapping, so
 def config_from_dict(values: dict, origin: str, methods: Mapping, sources: Mapping) -> Config:
     """The inverse of `to_dict`; `origin` (a file's name) stands in the message of a ConfigError."""
     return _Reader(origin, set(), _tagged_sections(methods, sources)).section(Config, values, "")
+
+
+def options_from_words(schema: type, words: Sequence[str]) -> Any:
+    """`key=value` words as one of the options' dataclasses; raises ConfigError."""
+    changes = _read_overrides(words)
+    return _Reader("command line", _flat_keys(changes), {}).section(schema, changes, "")
 
 
 def to_dict(config: Config) -> dict:
@@ -196,6 +215,29 @@ def _forget_options_of_another_choice(values: dict, changes: dict, key: str, tag
     old, new = (d.get(last) if isinstance(d, dict) else None for d in (values, changes))
     if isinstance(old, dict) and isinstance(new, dict) and new.get(tag, old.get(tag)) != old.get(tag):
         values[last] = {}
+
+
+def _spread_root(values: dict, changes: dict, sources: Mapping) -> None:
+    """data.root is the root of each domain that names none; on the command line it comes before the recipe's roots."""
+    for given in (values, changes):
+        data = given.get("data")
+        root = data.get("root") if isinstance(data, dict) else None
+        for domain in ("content", "style") if root else ():
+            options = _source_options(values, changes, domain, sources)
+            if "root" not in _names(options):
+                raise ConfigError(f"data.root = {root}: data.{domain}.source = {options.source} has no root")
+            section = data.setdefault(domain, {})
+            if isinstance(section, dict):
+                section.setdefault("root", root)
+
+
+def _source_options(values: dict, changes: dict, domain: str, sources: Mapping) -> type:
+    """The options' schema of a domain's source; that of a folder while none is chosen or the choice is wrong."""
+    for given in (changes, values):
+        section = (given.get("data") or {}).get(domain)
+        if isinstance(section, dict) and section.get("source") in sources:
+            return sources[section["source"]].options
+    return sources["folder"].options
 
 
 class _Reader:

@@ -27,6 +27,7 @@ from data.options import FolderOptions, SyntheticOptions
 from data.source import DataError
 from data.transforms import build_augmentation
 from data.unpaired import Unpaired
+from engine.config import DataConfig
 
 CPU = torch.device("cpu")
 
@@ -240,6 +241,11 @@ def test_a_wrong_folder_is_named_with_its_option(tmp_path: Path) -> None:
 # -- draws -----------------------------------------------------------------------------------------------------
 
 
+def drawn(scenes: int, size: int, **data: object) -> Unpaired:
+    options = SyntheticOptions(scenes=scenes, size=size)
+    return open_training_data(DataConfig(content=options, style=options, size=16, load_size=24, **data), seed=3)
+
+
 def unpaired(content: Numbers, style: Numbers, seed: int = 1) -> Unpaired:
     return Unpaired(content, style, seed, build_augmentation(16, 20, flip=True))
 
@@ -262,8 +268,7 @@ def test_the_domains_are_shuffled_independently_and_by_the_seed() -> None:
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_batches_are_the_same_for_any_worker_count_and_start(workers: int) -> None:
-    options = SyntheticOptions(scenes=5, size=20)
-    dataset = open_training_data(options, options, seed=3, size=16, load_size=24, flip=True)
+    dataset = drawn(scenes=5, size=20)
     assert steps_per_epoch(dataset, 2) == 3
     whole = list(batches(dataset, 2, 0, 7, 0, CPU))
     rest = list(batches(dataset, 2, 3, 7, workers, CPU))
@@ -279,24 +284,23 @@ def test_batches_are_the_same_for_any_worker_count_and_start(workers: int) -> No
 def test_augmentation_is_a_function_of_its_seed() -> None:
     augment = build_augmentation(16, 20, flip=True)
     source = picture(20, 20)
-    draws = {augment(source, seed).tobytes() for seed in range(40)}
+    draws = {augment(source, np.random.default_rng(seed)).tobytes() for seed in range(40)}
     assert len(draws) > 20
-    assert np.array_equal(augment(source, 7), augment(source, 7))
+    assert np.array_equal(*(augment(source, np.random.default_rng(7)) for _ in range(2)))
 
 
 def test_a_picture_is_augmented_anew_in_every_pass() -> None:
-    options = SyntheticOptions(scenes=1, size=24)
-    dataset = open_training_data(options, options, seed=3, size=16, load_size=24, flip=True)
-    passes = [dataset[position][0].pixels.numpy().tobytes() for position in range(12)]
+    dataset = drawn(scenes=1, size=24)
+    passes = [dataset[position][0].pixels.tobytes() for position in range(12)]
     assert len(set(passes)) > 8
-    assert passes == [dataset[position][0].pixels.numpy().tobytes() for position in range(12)]
+    assert passes == [dataset[position][0].pixels.tobytes() for position in range(12)]
 
 
 def test_augmentation_resizes_like_the_reference_recipe() -> None:
     source = picture(90, 60)
     expected = np.asarray(source.resize((20, 20), Image.Resampling.BICUBIC))
-    found = build_augmentation(20, 20, flip=False)(source, 0)
-    assert np.array_equal(found, expected)
+    found = build_augmentation(20, 20, flip=False)(source, np.random.default_rng(0))[..., :3]
+    assert np.abs(found.astype(int) - expected).max() <= 1
 
 
 def test_an_unreadable_picture_is_replaced_the_same_way_every_time_and_reported() -> None:

@@ -15,7 +15,7 @@ OURS = {
     "data": ("data",),
     "models": ("models", "data.batch"),
     "metrics": ("metrics",),
-    "engine": ("engine", "models.method", "data.batch", "data.images"),
+    "engine": ("engine", "models.method", "data.batch", "data.images", "data.options"),
 }
 OURS_BESIDES = {"models/translator.py": ("data", "engine")}
 
@@ -23,6 +23,7 @@ OURS_BESIDES = {"models/translator.py": ("data", "engine")}
 DOORS = {
     "PIL": ("data/", "engine/", "models/translator.py", "evaluate.py"),
     "albumentations": ("data/transforms.py",),
+    "pyarrow": ("data/wikiart_shards.py",),
     "torchvision": ("data/", "models/networks/vgg.py", "metrics/features.py"),
     "torchmetrics": ("metrics/",),
     "wandb": ("engine/wandb_run.py",),

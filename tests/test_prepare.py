@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from data import open_source
+from data.files import FolderFiles
 from data.options import PreparedOptions
 from data.preparing import Journal, Outcome, Task, find_duplicates, prepare_picture, prepare_pictures
 from data.source import DataError
@@ -65,7 +66,7 @@ def test_good_pictures_are_indexed_bad_ones_listed_copies_left_out(tree: Path, t
 
 
 def test_lossless_keeps_every_pixel_of_a_small_picture(tree: Path, tmp_path: Path) -> None:
-    prepare(tree, tmp_path / "out", "--lossless")
+    prepare(tree, tmp_path / "out", "--format", "png")
     with Image.open(tmp_path / "out/pictures/deep/er/0.jpg.png") as got, Image.open(tree / "deep/er/0.jpg") as given:
         assert got.tobytes() == given.tobytes()
 
@@ -139,7 +140,7 @@ def test_a_decoder_crash_loses_one_file(tmp_path: Path) -> None:
     paths = [f"{i}.jpg" for i in range(40)]
     for i, path in enumerate(paths):
         picture(20, 20, seed=i).save(tmp_path / path)
-    task = Task(tmp_path, tmp_path / "pictures", 16)
+    task = Task(FolderFiles(tmp_path), tmp_path / "pictures", 16)
     outcomes = {o.path: o.reason for o in prepare_pictures(task, paths, 1, crash_on_odd)}
     assert set(outcomes) == set(paths)
     assert {path for path, reason in outcomes.items() if reason} == {"5.jpg", "25.jpg"}

@@ -1,0 +1,119 @@
+"""Where the bytes of pictures come from, and pictures that are read from there by name."""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from PIL import Image
+
+from data.images import PictureError, decode, find_pictures
+from data.labels import Labels
+from data.names import Names
+
+Stamp = tuple[str, int, int]  # name, size in bytes, time of change in ns
+
+
+class Files(Protocol):
+    """A store of pictures' bytes, cheap to copy into a worker."""
+
+    root: Path
+
+    def path(self, name: str) -> str:
+        """Where a picture is, for messages."""
+
+    def open(self, name: str) -> BinaryIO:
+        """Raises OSError, or PictureError for what is there but is no file of a picture."""
+
+    def stamp(self, name: str) -> tuple[int, int]:
+        """Size in bytes and time of change in ns of the file that holds the picture; raises OSError."""
+
+    def inventory(self) -> Iterator[Stamp]:
+        """Every file that could hold a picture: what must be the same for the source to be the same."""
+
+
+@dataclass(frozen=True)
+class FolderFiles:
+    """Files by their path below a root; an absolute path is itself."""
+
+    root: Path
+
+    def open(self, name: str) -> BinaryIO:
+        path = self.path(name)
+        if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe is to wait for whoever writes into it
+            raise PictureError(path, "is no regular file")
+        return open(path, "rb")
+
+    def path(self, name: str) -> str:
+        return os.path.join(self.root, name)
+
+    def stamp(self, name: str) -> tuple[int, int]:
+        found = os.stat(self.path(name))
+        return found.st_size, found.st_mtime_ns
+
+    def inventory(self) -> Iterator[Stamp]:
+        return _stamps(self, find_pictures(self.root))
+
+
+@dataclass(frozen=True)
+class ListedFiles(FolderFiles):
+    """The files that a list or a pattern names; others below the root do not count."""
+
+    names: Names = field(default_factory=lambda: Names([]))
+
+    def inventory(self) -> Iterator[Stamp]:
+        return _stamps(self, self.names)
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """The named pictures of some files, decoded when asked for; `labels`, by kind, is what is known of each."""
+
+    files: Files
+    names: Names
+    labels: Mapping[str, Labels] = field(default_factory=dict)
+    draft: int = 0  # px; see `images.decode`
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Image.Image:
+        return read_picture(self.files, self.names[index], self.draft)
+
+    def name(self, index: int) -> str:
+        return self.names[index]
+
+    def drafted(self, side: int) -> "FileSource":
+        """The same pictures, of which no more than `side` px a side are wanted: large JPEGs are read faster."""
+        return replace(self, draft=side)
+
+
+def read_picture(files: Files, name: str, draft: int = 0) -> Image.Image:
+    """One picture, upright and RGB; raises PictureError."""
+    try:
+        with files.open(name) as file:
+            return decode(file, files.path(name), draft)
+    except FileNotFoundError:
+        raise PictureError(files.path(name), "no such file") from None
+    except OSError as error:
+        raise PictureError(files.path(name), error.strerror or str(error)) from error
+
+
+def as_file(content: bytes) -> BinaryIO:
+    return BytesIO(content)
+
+
+def _stamps(files: Files, names: list[str] | Names) -> Iterator[Stamp]:
+    for name in names:
+        try:
+            yield name, *files.stamp(name)
+        except OSError:
+            yield name, -1, -1
+
+
+def is_below(path: str) -> bool:
+    """The path stays below the root that it is joined to."""
+    return not os.path.isabs(path) and ".." not in Path(path).parts
