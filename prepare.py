@@ -49,7 +49,7 @@ def parse_arguments() -> argparse.Namespace:
             "--format",
             choices=("jpeg", "png", "bmp"),
             default="jpeg",
-            help="jpeg: quality 95, small; png: lossless, thrice the space, slower to read; bmp: lossless, six times the "
+            help="jpeg: quality 95; png: lossless, thrice the space, slower to read; bmp: lossless, six times the "
             "space, more than twice as fast to read",
         )
         command.add_argument(

@@ -10,8 +10,8 @@ from PIL import Image
 
 from engine.report import new_report_folder, read_scores, score_table
 from metrics import METRICS
+from tests.broken_files import picture
 from tests.conftest import call, train_tiny
-from tests.test_data import picture
 
 
 @pytest.fixture

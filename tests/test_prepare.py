@@ -17,8 +17,8 @@ from data.options import PreparedOptions
 from data.preparing import Journal, Outcome, Task, find_duplicates, prepare_picture, prepare_pictures
 from data.source import DataError
 from engine.exits import DONE, SOME_FAILED, USER_ERROR
+from tests.broken_files import picture
 from tests.conftest import ROOT, call
-from tests.test_data import picture
 
 
 def table(path: Path) -> list[dict[str, str]]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.broken_files import picture
 from tests.conftest import ROOT, TINY, call
-from tests.test_data import picture
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = {kind: re.findall(rf"```{kind}\n(.*?)```", README, re.DOTALL) for kind in ("sh", "python")}

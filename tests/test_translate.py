@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from models import load_translator
+from tests.broken_files import encoded, picture
 from tests.conftest import call, start
-from tests.test_data import jpeg, picture
 
 SIZES = {
     "plain.png": (32, 32),
@@ -74,7 +74,7 @@ def test_what_exists_is_skipped_and_what_is_missing_is_made_again_to_the_byte(
 
 def test_bad_files_are_listed_and_the_rest_is_done(tiny_run: Path, photographs: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
-    bad = {"cut.jpg": jpeg(picture(64, 64))[:700], "deep/empty.png": b"", "text.jpg": b"dear diary"}
+    bad = {"cut.jpg": encoded(picture(64, 64), "JPEG")[:700], "deep/empty.png": b"", "text.jpg": b"dear diary"}
     for name, content in bad.items():
         (photographs / name).write_bytes(content)
     assert call("translate", tiny_run, photographs, out, "--batch-size", "4") == 3
