@@ -50,13 +50,8 @@ def open_wikiart(options: WikiartOptions, domain: str, part: str) -> FileSource:
         check_known(names, (getattr(painting, kind) for painting in paintings), f"{section}.{kind}s", fold)
     choice = {kind: {fold(name) for name in names} for kind, names in wanted.items() if names}
     chosen = [p for p in paintings if all(fold(getattr(p, kind)) in names for kind, names in choice.items())]
-    listed = {key: part for part in ("train", "val") for key in read_list(root, "style", part)}
-
-    def is_held_out(painting: Painting) -> bool:
-        by_list = listed.get(_key(painting.path))
-        return by_list == "val" if by_list else place(painting.path) < options.held_out_share
-
-    kept = [painting for painting in chosen if is_held_out(painting) == (part == "held_out")]
+    held_out = _held_out(chosen, root, options.held_out_share)
+    kept = [painting for painting in chosen if (painting.path in held_out) == (part == "held_out")]
     if not kept:
         raise DataError(f"{section}: of the {len(chosen)} paintings chosen none is left for the {part} part")
     labels = {kind: Labels.of([getattr(painting, kind) for painting in kept]) for kind in KINDS}
@@ -87,6 +82,15 @@ def read_list(root: Path, kind: str, part: str) -> dict[str, str]:
     # Bytes that are no UTF-8 are kept out of the comparison with all the others that are not ASCII.
     rows = [line.split(",") for line in path.read_text("utf-8", "replace").splitlines()]
     return {_key(row[0]): row[-1].strip() for row in rows if len(row) > 1 and row[-1].strip().isdigit()}
+
+
+def _held_out(paintings: list[Painting], root: Path, share: float) -> set[str]:
+    """Paths of those to hold out: one at least, where the lists leave it to us."""
+    listed = {key: part for part in ("train", "val") for key in read_list(root, "style", part)}
+    parts = {painting.path: listed.get(_key(painting.path)) for painting in paintings}
+    unlisted = [path for path, part in parts.items() if part is None]
+    by_hash = {path for path in unlisted if place(path) < share}
+    return {path for path, part in parts.items() if part == "val"} | by_hash or set(sorted(unlisted, key=place)[:1])
 
 
 def fold(name: str) -> str:

@@ -12,13 +12,14 @@ import pytest
 from PIL import Image
 
 from data import open_source
+from data.doubts import source_change
 from data.files import FolderFiles
 from data.options import PreparedOptions
 from data.preparing import Journal, Outcome, Task, find_duplicates, prepare_picture, prepare_pictures
 from data.source import DataError
 from engine.exits import DONE, SOME_FAILED, USER_ERROR
-from tests.broken_files import picture
-from tests.conftest import ROOT, call
+from tests.broken_files import BAD, ODD, picture
+from tests.conftest import ROOT, TINY, call
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -63,12 +64,6 @@ def test_good_pictures_are_indexed_bad_ones_listed_copies_left_out(tree: Path, t
             assert min(image.size) == min(16, int(row["original_width"]), int(row["original_height"]))
     written = [path for path in (tmp_path / "out/pictures").rglob("*") if path.is_file()]
     assert len(written) == 12
-
-
-def test_lossless_keeps_every_pixel_of_a_small_picture(tree: Path, tmp_path: Path) -> None:
-    prepare(tree, tmp_path / "out", "--format", "png")
-    with Image.open(tmp_path / "out/pictures/deep/er/0.jpg.png") as got, Image.open(tree / "deep/er/0.jpg") as given:
-        assert got.tobytes() == given.tobytes()
 
 
 def test_too_small_pictures_are_left_out_by_rule(tree: Path, tmp_path: Path) -> None:
@@ -171,3 +166,94 @@ def test_a_killed_preparation_goes_on_to_the_same_index(tmp_path: Path) -> None:
 def test_of_equal_files_the_first_is_kept() -> None:
     outcomes = [Outcome(path, 1, 1, sha256=sha) for path, sha in (("b", "x"), ("a", "x"), ("c", "y"))]
     assert find_duplicates(outcomes) == {"a": "b"}
+
+
+# -- a source that changes -------------------------------------------------------------------------------------
+
+
+def test_training_says_that_the_source_has_changed(tree: Path, tmp_path: Path, capsys) -> None:
+    prepare(tree, tmp_path / "out")
+    assert source_change(tmp_path / "out") == ""
+    picture(40, 30, seed=98).save(tree / "deep/9.jpg")
+    os.utime(tree / "deep/9.jpg", ns=(1, 1))
+    (tree / "deep/0.jpg").rename(tree / "deep/new.jpg")
+    said = source_change(tmp_path / "out")
+    assert said == "1 new (deep/new.jpg); 1 gone (deep/0.jpg); 1 changed (deep/9.jpg)"
+    root = tmp_path / "out"
+    settings = (f"data.content.source=prepared data.content.root={root} data.style.source=synthetic").split()
+    tiny = [word for word in TINY if not word.startswith("data.content.")]
+    assert call("train", ROOT / "configs/demo.yaml", f"run={tmp_path / 'run'}", *tiny, *settings) == DONE
+    assert f"data.content.root = {root}: its source has changed" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_source_that_is_gone_is_no_change(tree: Path, tmp_path: Path) -> None:
+    prepare(tree, tmp_path / "out")
+    tree.rename(tmp_path / "elsewhere")
+    assert source_change(tmp_path / "out") == ""
+
+
+# -- choices and forms -----------------------------------------------------------------------------------------
+
+
+def test_settings_choose_what_is_prepared(tmp_path: Path, capsys) -> None:
+    for i, name in enumerate(("Cubism/a_1.jpg", "Cubism/a_2.jpg", "Cubism/b_3.jpg", "Realism/a_4.jpg")):
+        (tmp_path / "art" / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(20, 20, seed=i).save(tmp_path / "art" / name)
+    words = ("artists=[a]", "styles=[Cubism]")
+    assert prepare(tmp_path / "art", tmp_path / "out", *words, kind="wikiart") == DONE
+    assert {row["original"] for row in table(tmp_path / "out/index.csv")} == {"Cubism/a_1.jpg", "Cubism/a_2.jpg"}
+    assert prepare(tmp_path / "art", tmp_path / "out", "artists=[b]", kind="wikiart") == USER_ERROR
+    assert "was prepared otherwise" in capsys.readouterr().err
+    assert prepare(tmp_path / "art", tmp_path / "new", "artist=[b]", kind="wikiart") == USER_ERROR
+    assert "artist is no key; did you mean artists?" in capsys.readouterr().err
+
+
+def test_training_pictures_can_be_stretched_and_held_out_ones_keep_their_aspect(tree: Path, tmp_path: Path) -> None:
+    prepare(tree, tmp_path / "out", "--stretch")
+    sizes = {(row["part"], row["width"], row["height"]) for row in table(tmp_path / "out/index.csv")}
+    assert all(size == ["16", "16"] for part, *size in sizes if part == "train")
+    assert all(size != ["16", "16"] for part, *size in sizes if part == "held_out")
+
+
+@pytest.mark.parametrize("form", ["png", "bmp"])
+def test_other_forms_are_lossless(form: str, tree: Path, tmp_path: Path) -> None:
+    prepare(tree, tmp_path / "out", "--format", form)
+    row = next(row for row in table(tmp_path / "out/index.csv") if row["original"] == "deep/er/0.jpg")
+    assert row["path"] == f"deep/er/0.jpg.{form}"
+    with Image.open(tmp_path / "out/pictures" / row["path"]) as got, Image.open(tree / "deep/er/0.jpg") as given:
+        assert got.tobytes() == given.tobytes()
+
+
+def test_a_list_that_leads_out_of_its_folder_is_prepared_inside(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "lists").mkdir()
+    lines = ["../tree/deep/0.jpg", str(tree / "deep/1.jpg"), "../tree/deep/2.jpg"]
+    (tmp_path / "lists/mine.txt").write_text("\n".join(lines))
+    assert prepare(tmp_path / "lists/mine.txt", tmp_path / "out") == DONE
+    rows = table(tmp_path / "out/index.csv")
+    assert {row["original"] for row in rows} == set(lines)
+    assert all((tmp_path / "out/pictures" / row["path"]).resolve().is_relative_to(tmp_path / "out") for row in rows)
+    assert source_change(tmp_path / "out") == ""
+
+
+def test_a_whole_preparation_has_nothing_left_to_do(tree: Path, tmp_path: Path, capsys) -> None:
+    prepare(tree, tmp_path / "out")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/pictures").rglob("*")}
+    journal = (tmp_path / "out/journal.jsonl").read_text().strip()
+    capsys.readouterr()
+    assert prepare(tree, tmp_path / "out") == SOME_FAILED
+    assert "going on: 17 of 17 files are done" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out/pictures").rglob("*")} == before
+    assert (tmp_path / "out/journal.jsonl").read_text().strip() == journal
+
+
+def test_every_broken_file_is_listed_and_none_stops_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for i, (make, _) in enumerate(BAD.values()):
+        make(tmp_path / "in" / f"bad-{i}.jpg")
+    for i, make in enumerate(ODD.values()):
+        make(tmp_path / "in" / f"odd-{i}.jpg")
+    assert prepare(tmp_path / "in", tmp_path / "out") == SOME_FAILED
+    reasons = {row["path"]: row["reason"] for row in table(tmp_path / "out/bad_files.csv")}
+    assert reasons.keys() == {f"bad-{i}.jpg" for i in range(len(BAD))}
+    assert all(word in reasons[f"bad-{i}.jpg"] for i, (_, word) in enumerate(BAD.values()))
+    assert len(table(tmp_path / "out/index.csv")) == len(ODD)

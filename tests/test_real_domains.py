@@ -2,16 +2,22 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
 from data import open_source
 from data.names import Names
-from data.options import CocoOptions, WikiartOptions
+from data.options import CocoOptions, PreparedOptions, WikiartOptions
 from data.source import DataError
+from engine.exits import DONE
+from tests.broken_files import encoded, picture
+from tests.conftest import call
 
 
 def draw(path: Path) -> None:
@@ -184,9 +190,91 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_their_counts(wikiart: 
         names(wikiart, artists=["monet"])
 
 
+# -- parquet shards --------------------------------------------------------------------------------------------
+
+ARTISTS = ("Unknown Artist", "claude-monet", "katsushika-hokusai")
+STYLES = ("Impressionism", "Ukiyo_e")
+
+
+def write_shard(path: Path, rows: list[tuple[int, int]], first: int = 0, named: bool = True) -> None:
+    """A shard as huggan/wikiart is released, in groups of three rows; the pixels tell the row."""
+    kinds = {"artist": ARTISTS, "genre": ("landscape",), "style": STYLES}
+    contents = [encoded(picture(20, 16, seed=first + i), "PNG") for i in range(len(rows))]
+    columns = {
+        "image": [{"bytes": content, "path": None} for content in contents],
+        "artist": [artist for artist, _ in rows],
+        "genre": [0] * len(rows),
+        "style": [style for _, style in rows],
+    }
+    features = {kind: {"names": list(names), "_type": "ClassLabel"} for kind, names in kinds.items()}
+    table = pyarrow.table(columns)
+    if named:
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(table, path, row_group_size=3)
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    write_shard(tmp_path / "hub/data/train-00000-of-00002.parquet", [(1, 0)] * 10)
+    write_shard(tmp_path / "hub/data/train-00001-of-00002.parquet", [(2, 1), (1, 0), (0, 0)] * 3, first=10)
+    return tmp_path / "hub"
+
+
+def test_parquet_shards_are_a_wikiart(shards: Path) -> None:
+    options = WikiartOptions(root=str(shards), styles=["ukiyo-e"])
+    parts = [open_source(options, "style", part) for part in ("train", "held_out")]
+    assert sorted(name for part in parts for name in part.names) == [
+        f"data/train-00001-of-00002.parquet#{row}" for row in (0, 3, 6)
+    ]
+    everything = open_source(WikiartOptions(root=str(shards)), "style", "train")
+    for index, name in enumerate(everything.names):
+        shard, _, row = name.partition("#")
+        seed = int(row) + 10 * ("00001-of" in shard)
+        assert everything[index].tobytes() == picture(20, 16, seed=seed).tobytes()
+    assert {everything.labels["artist"][i] for i in range(len(everything))} <= set(ARTISTS)
+    with pytest.raises(DataError, match=r"data.style.artists: monet .* claude-monet \(13 pictures\)"):
+        names(shards, artists=["monet"])
+
+
+def test_shards_are_prepared_like_any_other_source(shards: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("prepare", "wikiart", shards, out, "artists=[claude-monet]", "--size", "16", "--workers", "1")
+    assert call(*words) == DONE
+    prepared = [open_source(PreparedOptions(root=str(out)), "style", part) for part in ("train", "held_out")]
+    assert sum(map(len, prepared)) == 13
+    assert prepared[0].names[0].startswith("data/train-0000")
+    assert prepared[0][0].size == (20, 16)
+
+
+def test_labels_without_names_keep_their_numbers(tmp_path: Path) -> None:
+    write_shard(tmp_path / "a.parquet", [(1, 0)] * 12, named=False)
+    source = open_source(WikiartOptions(root=str(tmp_path)), "style", "train")
+    assert source.labels["artist"][0] == "1"
+
+
+def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 and nothing more")
+    with pytest.raises(DataError, match=r"a.parquet: a damaged shard .*download it again"):
+        names(tmp_path)
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a"]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a.parquet: not a shard of huggan/wikiart, it has no column artist, genre"):
+        names(tmp_path)
+
+
+def test_without_pyarrow_the_mend_is_said(shards: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(DataError, match="pip install pyarrow"):
+        names(shards)
+
+
+# -- many names ------------------------------------------------------------------------------------------------
+
+
 def test_names_survive_whatever_bytes_they_are() -> None:
     odd = ["a.jpg", "", "Malmö/ä.png", os.fsdecode(b"\xff\xfe.jpg"), "🎨.webp"]
     assert list(Names(odd)) == odd
+    assert list(Names(odd).take(np.array([4, 1, 2, 2]))) == [odd[4], odd[1], odd[2], odd[2]]
     with pytest.raises(IndexError):
         Names(odd)[5]
 
