@@ -46,6 +46,11 @@ def load(*words: str, path: Path = DEMO):
         ("run=???", ["run"]),
         ("seed=true", ["seed = true", "valid integer"]),
         ("seed=99999999999999999999999", ["seed"]),
+        ("data.root=pictures", ["data.root = pictures", "data.content.source = synthetic has no root"]),
+        ("data.augment.content.rotation=200", ["data.augment.content.rotation = 200", "less than or equal to 180"]),
+        ("data.augment.style.hue=0.7", ["data.augment.style.hue = 0.7", "0.5"]),
+        ("data.augment.content.jitter=1", ["data.augment.content.jitter", "brightness"]),
+        ("data.augment.rotation=10", ["data.augment.rotation", "content, style"]),
     ],
 )
 def test_a_wrong_setting_gets_one_line_that_names_it(word: str, parts: list[str]) -> None:
@@ -54,6 +59,26 @@ def test_a_wrong_setting_gets_one_line_that_names_it(word: str, parts: list[str]
     message = str(caught.value)
     assert "\n" not in message
     assert all(part in message for part in parts), message
+
+
+def test_one_root_for_both_domains() -> None:
+    cyclegan = ROOT / "configs/cyclegan.yaml"
+    data = load("data.root=both", path=cyclegan).data
+    assert (data.content.root, data.style.root) == ("both", "both")
+    data = load("data.root=both", "data.style.root=own", path=cyclegan).data
+    assert (data.content.root, data.style.root) == ("both", "own")
+    data = load("data.root=both", "data.style.source=coco", path=cyclegan).data
+    assert (data.style.source, data.style.root) == ("coco", "both")
+
+
+def test_one_root_in_a_recipe(tmp_path: Path) -> None:
+    recipe = tmp_path / "a.yaml"
+    recipe.write_text("run: r\nmethod: {name: cyclegan}\ndata: {root: both, content: {source: folder}, "
+                      "style: {source: folder, root: own}}\n")  # fmt: skip
+    data = load(path=recipe).data
+    assert (data.content.root, data.style.root) == ("both", "own")
+    data = load("data.root=other", path=recipe).data
+    assert (data.content.root, data.style.root) == ("other", "other")
 
 
 def test_a_mistake_in_the_file_names_the_file(tmp_path: Path) -> None:
