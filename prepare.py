@@ -91,7 +91,9 @@ def prepare(arguments: argparse.Namespace) -> int:
     options = options_from_words(SOURCES[arguments.command].options, words)
     if destination.resolve().is_relative_to(Path(arguments.source).resolve()):
         raise UserError(f"{destination}: lies in the source {arguments.source}; choose a folder outside of it")
-    files, entries = list_entries(options)
+    files, entries, problems = list_entries(options)
+    for problem in problems:
+        say(f"warning: {problem}")
     task = Task(files, destination / "pictures", arguments.size, arguments.min_side, arguments.format)
     options = dataclasses.replace(options, root=os.path.abspath(options.root))
     ways = {key: getattr(arguments, key) for key in ("size", "min_side", "format", "stretch")}

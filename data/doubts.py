@@ -4,15 +4,15 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from data import SOURCES, open_source
-from data.files import FileSource, FolderFiles
+from data.files import Files, FileSource, FolderFiles
+from data.folder import find_files
 from data.options import PreparedOptions
 from data.prepared import describe_changes, read_record
 from data.source import DataError, Source
+from data.wikiart_shards import ShardFiles, find_shards
 
 TAIL = 4096  # bytes at a file's end: those of two pictures of one size differ as good as always
 NAMED = 3
-WHERE = ("source", "root", "side")  # options that say which files there are
 
 Parts = Mapping[str, Source]  # by domain
 
@@ -63,21 +63,29 @@ def source_change(root: Path) -> str:
     """What of a prepared folder's source has changed; "" if nothing has, or if the source is not there any more."""
     given = read_record(root).get("options")
     try:
-        # Without its choices, for which annotations would have to be read.
-        options = SOURCES[given["source"]].options(**{key: given[key] for key in WHERE if key in given})
-        if not Path(options.root).exists():
-            return ""
-        return describe_changes(root, open_source(options, "content", "train").files.inventory())
+        files = _files_of(given["source"], given["root"])
+        return describe_changes(root, files.inventory()) if files else ""
     except (DataError, OSError, TypeError, KeyError, IndexError, ValueError) as error:
         return f"it cannot be compared ({error})"
+
+
+def _files_of(source: str, root: str) -> Files | None:
+    """The files of a source without its choices, for which annotations would have to be read and names hashed."""
+    path = Path(root)
+    if source == "wikiart" and (shards := find_shards(path)):
+        return ShardFiles(path, tuple(shards))
+    if path.is_dir():
+        return FolderFiles(path)
+    try:
+        return find_files(root, "source")[0]
+    except DataError:
+        return None  # it is not there any more
 
 
 def _same_pictures(a: Source, b: Source) -> bool:
     if not isinstance(a, FileSource) or not isinstance(b, FileSource) or len(a) != len(b):
         return dataclasses.is_dataclass(a) and a == b
-    if a.files.root.resolve() != b.files.root.resolve():
-        return False
-    return all(x == y for x, y in zip(a.names, b.names, strict=True))
+    return a.files.root.resolve() == b.files.root.resolve() and a.names == b.names
 
 
 def _size(source: FileSource, name: str) -> int:

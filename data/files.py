@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -48,7 +49,11 @@ class FolderFiles:
         return open(path, "rb")
 
     def path(self, name: str) -> str:
-        return os.path.join(self.root, name)
+        return os.path.join(self._prefix, name)
+
+    @cached_property
+    def _prefix(self) -> str:
+        return os.fspath(self.root)  # a Path is slow to join, and there are hundreds of thousands of names
 
     def stamp(self, name: str) -> tuple[int, int]:
         found = os.stat(self.path(name))

@@ -40,7 +40,7 @@ class PictureError(ValueError):
 def find_pictures(root: Path) -> list[str]:
     """Paths below `root`, relative to it, of every file with one of EXTENSIONS, sorted; a folder that is
     reached twice through symbolic links is searched once."""
-    return sorted(os.path.relpath(path, root) for path in _walk(root))
+    return sorted(_walk(root))
 
 
 def _walk(root: Path) -> Iterator[str]:
@@ -52,9 +52,11 @@ def _walk(root: Path) -> Iterator[str]:
             continue
         seen.add(identity)
         folders.sort()
+        below = os.path.relpath(folder, root)
+        prefix = "" if below == "." else below + os.sep
         for name in files:
             if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
-                yield os.path.join(folder, name)
+                yield prefix + name
 
 
 def open_picture(path: str | Path, draft: int = 0) -> Image.Image:

@@ -26,6 +26,15 @@ class Names(Sequence[str]):
             raise IndexError(f"name {index} of {len(self)}")
         return os.fsdecode(self._bytes[self._ends[index] : self._ends[index + 1]].tobytes())
 
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Names)
+            and np.array_equal(self._ends, other._ends)
+            and np.array_equal(self._bytes, other._bytes)
+        )
+
+    __hash__ = None
+
     def take(self, places: np.ndarray) -> "Names":
         """The names at these places."""
         starts, lengths = self._ends[places], np.diff(self._ends)[places]

@@ -60,29 +60,30 @@ class Outcome:
     height: int = 0
 
 
-def list_entries(options: object) -> tuple[Files, dict[str, dict[str, str]]]:
-    """Every picture that a source's options choose, by its path, held-out ones first: {"part": ..., and its labels}.
+def list_entries(options: object) -> tuple[Files, dict[str, dict[str, str]], list[str]]:
+    """Every picture that a source's options choose, by its path, held-out ones first: {"part": ..., and its labels}; and
+    why a part has none.
 
     Raises:
         DataError: nothing is there, or the parts do not lie below one root.
     """
     entries: dict[str, dict[str, str]] = {}
-    stores, problems = [], []
+    stores, problems = [], {}
     for part in ("held_out", "train"):
         try:
             source = open_source(options, "content", part)
         except DataError as error:
-            problems.append(error)
+            problems[part] = error
             continue
         stores.append(source.files)
         labels = {kind: source.labels[kind] for kind in source.labels}
         for index, name in enumerate(source.names):
             entries[name] = {"part": part} | {kind: values[index] for kind, values in labels.items()}
     if not entries:
-        raise problems[0]
+        raise next(iter(problems.values()))
     if len({files.root for files in stores}) > 1:
         raise DataError("held_out: lies outside of the source; prepare it by itself, or list both below one folder")
-    return stores[-1], entries
+    return stores[-1], entries, [f"no picture for the {part} part: {error}" for part, error in problems.items()]
 
 
 def index_rows(

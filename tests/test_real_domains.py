@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from data import open_source
+from data.doubts import source_change
 from data.names import Names
 from data.options import CocoOptions, PreparedOptions, WikiartOptions
 from data.source import DataError
@@ -71,6 +72,17 @@ def test_coco_without_annotations_is_a_folder(coco: Path) -> None:
         open_source(CocoOptions(root=str(coco), categories=["dog"]), "content", "held_out")
 
 
+def test_a_prepared_coco_knows_its_source(coco: Path, tmp_path: Path) -> None:
+    out = tmp_path.with_name(f"{tmp_path.name}-out")
+    assert call("prepare", "coco", coco, out, "--size", "16", "--workers", "1") == DONE
+    assert source_change(out) == ""
+    prepared = PreparedOptions(root=str(out), choose={"categories": ["person"]}, exclude={"supercategory": ["animal"]})
+    source = open_source(prepared, "content", "train")
+    assert [source.labels["categories"][i] for i in range(len(source))] == ["dog;person"]
+    draw(coco / "train2017/5.jpg")
+    assert source_change(out) == "1 new (train2017/5.jpg)"
+
+
 def test_coco_2014_has_the_same_layout(tmp_path: Path) -> None:
     draw(tmp_path / "train2014/COCO_train2014_000000000009.jpg")
     assert len(open_source(CocoOptions(root=str(tmp_path)), "content", "train")) == 1
@@ -79,6 +91,12 @@ def test_coco_2014_has_the_same_layout(tmp_path: Path) -> None:
 def test_the_supercategory_that_covers_most_is_the_label(coco: Path) -> None:
     labels = open_source(CocoOptions(root=str(coco)), "content", "train").labels["supercategory"]
     assert [labels[i] for i in range(4)] == ["person", "animal", "person", ""]
+
+
+def test_a_part_without_pictures_is_said(coco: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path.with_name(f"{tmp_path.name}-out")
+    assert call("prepare", "coco", coco, out, "categories=[dog]", "--size", "16", "--workers", "1") == DONE
+    assert "no picture for the held_out part" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -243,6 +261,9 @@ def test_shards_are_prepared_like_any_other_source(shards: Path, tmp_path: Path)
     assert call(*words) == DONE
     prepared = [open_source(PreparedOptions(root=str(out)), "style", part) for part in ("train", "held_out")]
     assert sum(map(len, prepared)) == 13
+    assert source_change(out) == ""
+    write_shard(shards / "data/train-00000-of-00002.parquet", [(1, 0)] * 9)
+    assert "1 changed (data/train-00000-of-00002.parquet)" in source_change(out)
     assert prepared[0].names[0].startswith("data/train-0000")
     assert prepared[0][0].size == (20, 16)
 
