@@ -148,7 +148,7 @@ def finish(
     _write_table(destination / "duplicates.csv", ("path", "same_as"), sorted(duplicates.items()))
     _write_table(destination / "source.csv", ("path", "size", "modified"), stamps)
     columns = (*OWN_COLUMNS, *labels)
-    _write_table(destination / "index.csv", columns, ([row[column] for column in columns] for row in rows))
+    _write_table(destination / "index.csv", columns, ([row.get(column, "") for column in columns] for row in rows))
     _write(destination / "prepared.json", json.dumps({**record, "fingerprint": fingerprint(stamps)}, indent=1))
 
 
@@ -188,7 +188,7 @@ def summary(rows: Sequence[Mapping[str, object]], bad: int, duplicates: int, des
     parts = Counter(row["part"] for row in rows)
     lines = [f"{destination}: {parts['train']} pictures to train on, {parts['held_out']} held out"]
     for label in sorted({key for row in rows for key in row} - set(OWN_COLUMNS)):
-        counts = Counter(name for row in rows for name in row[label].split(MANY) if name)
+        counts = Counter(name for row in rows for name in row.get(label, "").split(MANY) if name)
         if counts:
             more = f", and {len(counts) - 8} more" if len(counts) > 8 else ""
             lines.append(f"  {label}: {', '.join(f'{name} {n}' for name, n in counts.most_common(8))}{more}")

@@ -61,8 +61,8 @@ class Outcome:
 
 
 def list_entries(options: object) -> tuple[Files, dict[str, dict[str, str]], list[str]]:
-    """Every picture that a source's options choose, by its path, held-out ones first: {"part": ..., and its labels}; and
-    why a part has none.
+    """Every picture that a source's options choose, by its path, held-out ones first: {"part": ..., and its labels};
+    and why a part has none.
 
     Raises:
         DataError: nothing is there, or the parts do not lie below one root.

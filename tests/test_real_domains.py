@@ -3,13 +3,13 @@
 import json
 import os
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-from PIL import Image
 
 from data import open_source
 from data.doubts import source_change
@@ -23,7 +23,7 @@ from tests.conftest import call
 
 def draw(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (20, 16)).save(path)
+    picture(20, 16, seed=zlib.crc32(path.name.encode())).save(path)
 
 
 @pytest.fixture
