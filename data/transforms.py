@@ -75,6 +75,7 @@ def _warp(options: AugmentOptions) -> _Pipeline | None:
         albumentations.Affine(
             rotate=(-options.rotation, options.rotation),
             scale=(1 - options.scale, 1 + options.scale),
+            keep_ratio=True,
             interpolation=cv2.INTER_CUBIC,
             border_mode=cv2.BORDER_REFLECT_101,
             p=1,
