@@ -18,7 +18,7 @@ import json
 import os
 from pathlib import Path
 
-from engine.exits import DONE, SOME_FAILED, UserError, run_script
+from engine.exits import DONE, SOME_FAILED, STOPPED, UserError, run_script
 
 DATA_SETS = {
     "coco": "MS-COCO, with the settings of data.content: categories=[dog] exclude= licences= min_side=",
@@ -77,20 +77,16 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def prepare(arguments: argparse.Namespace) -> int:
-    from data.prepared import VERSION, claim, finish, summary
-    from data.preparing import Journal, Task, index_rows, list_entries, prepare_pictures, remove_leftovers, still_good
-    from engine.config import options_from_words
-    from engine.progress import progress, say
-
-    if arguments.size < 16 or arguments.workers < 1 or arguments.min_side < 0:
-        raise UserError("--size must be at least 16, --workers at least 1 and --min-side at least 0")
     from data import SOURCES
+    from data.prepared import VERSION, claim, finish, summary
+    from data.preparing import Journal, Task, index_rows, list_entries, remove_leftovers, still_good
+    from engine.config import options_from_words
+    from engine.progress import say
 
     destination = arguments.destination
+    check_arguments(arguments)
     words = [f"root={arguments.source}", *arguments.settings]
     options = options_from_words(SOURCES[arguments.command].options, words)
-    if destination.resolve().is_relative_to(Path(arguments.source).resolve()):
-        raise UserError(f"{destination}: lies in the source {arguments.source}; choose a folder outside of it")
     files, entries, problems = list_entries(options)
     for problem in problems:
         say(f"warning: {problem}")
@@ -103,25 +99,49 @@ def prepare(arguments: argparse.Namespace) -> int:
     stamps = list(files.inventory())  # before the pictures are read: what changes meanwhile is noticed later
     journal = Journal(destination / "journal.jsonl")
     outcomes = still_good(task, journal.read(), entries)
+    try:
+        if stopped_by := carry_out(arguments, task, entries, outcomes, journal):
+            say(f"stopped by {stopped_by}: {len(outcomes)} of {len(entries)} files are done; the same command goes on")
+            return STOPPED
+        rows, bad, duplicates = index_rows(task, entries, outcomes)
+        finish(destination, rows, bad, duplicates, stamps, record)
+    except OSError as error:
+        raise UserError(f"{destination}: cannot be written ({error.strerror}); mend it, then go on") from error
+    print(summary(rows, len(bad), len(duplicates), destination))
+    return SOME_FAILED if bad else DONE
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
+    if arguments.size < 16 or arguments.workers < 1 or arguments.min_side < 0:
+        raise UserError("--size must be at least 16, --workers at least 1 and --min-side at least 0")
+    if arguments.destination.resolve().is_relative_to(Path(arguments.source).resolve()):
+        raise UserError(
+            f"{arguments.destination}: lies in the source {arguments.source}; choose a folder outside of it"
+        )
+
+
+def carry_out(arguments: argparse.Namespace, task, entries: dict, outcomes: dict, journal) -> str:
+    """Prepare what `outcomes` lacks, and add it there; returns the signal that stopped it, or ""."""
+    from data.preparing import prepare_pictures
+    from engine.progress import progress, say
+    from engine.signals import StopRequest
+
     if outcomes:
         say(f"going on: {len(outcomes)} of {len(entries)} files are done")
     todo = [path for path in entries if path not in outcomes]
     # Held-out pictures are measured with their aspect kept, and come first: of equal pictures the first is kept.
     held_out, train = ([path for path in todo if entries[path]["part"] == part] for part in ("held_out", "train"))
     stretched = dataclasses.replace(task, stretch=arguments.stretch)
-    with progress(len(entries), "picture", f"prepare {destination.name}", done=len(outcomes)) as bar:
-        try:
-            of_held_out = prepare_pictures(task, held_out, arguments.workers)
-            of_train = prepare_pictures(stretched, train, arguments.workers)
-            for outcome in journal.append(itertools.chain(of_held_out, of_train)):
-                outcomes[outcome.path] = outcome
-                bar.update()
-            rows, bad, duplicates = index_rows(task, entries, outcomes)
-            finish(destination, rows, bad, duplicates, stamps, record)
-        except OSError as error:
-            raise UserError(f"{destination}: cannot be written ({error.strerror}); mend it, then go on") from error
-    print(summary(rows, len(bad), len(duplicates), destination))
-    return SOME_FAILED if bad else DONE
+    of_held_out = prepare_pictures(task, held_out, arguments.workers)
+    of_train = prepare_pictures(stretched, train, arguments.workers)
+    title = f"prepare {arguments.destination.name}"
+    with progress(len(entries), "picture", title, done=len(outcomes)) as bar, StopRequest() as stop:
+        for outcome in journal.append(itertools.chain(of_held_out, of_train)):
+            outcomes[outcome.path] = outcome
+            bar.update()
+            if stop.signal:
+                return stop.signal
+    return ""
 
 
 def download(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,10 @@ What the folder holds in the end, `data/prepared.py` says.
 import hashlib
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -158,8 +161,11 @@ def prepare_pictures(
     chunks = [list(paths[start : start + CHUNK]) for start in range(0, len(paths), CHUNK)]
     while chunks:
         suspects: list[list[str]] = []
-        with _pool(workers) as pool:
+        pool = _pool(workers)
+        try:
             yield from _drain(pool, prepare, task, chunks, workers, suspects)
+        finally:
+            pool.shutdown(cancel_futures=True)  # whoever has seen enough need not wait for the rest
         for path in (path for chunk in suspects for path in chunk):
             yield _prepare_alone(prepare, task, path)
 
@@ -231,7 +237,20 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     # Not forked: the parent may hold threads and locks.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["data.preparing"])
-    return ProcessPoolExecutor(workers, context)
+    return ProcessPoolExecutor(workers, context, initializer=_live_with_parent)
+
+
+def _live_with_parent() -> None:
+    """A worker leaves signals to its parent, and ends when that is gone: other workers hold the ends of its queue open,
+    so it would wait there for ever."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+    def watch() -> None:
+        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _drain(

@@ -1,5 +1,6 @@
 """A prepared folder holds every good picture once, names every bad one, and survives kills."""
 
+import contextlib
 import csv
 import os
 import signal
@@ -148,12 +149,14 @@ def test_a_killed_preparation_goes_on_to_the_same_index(tmp_path: Path) -> None:
         picture(160, 120, seed=i % 250).save(tmp_path / "in" / f"{i}.png")
     prepare(tmp_path / "in", tmp_path / "whole")
     command = [sys.executable, "prepare.py", "folder", str(tmp_path / "in"), str(tmp_path / "killed"), "--size", "16"]
-    process = subprocess.Popen([*command, "--workers", "1"], cwd=ROOT, stderr=subprocess.DEVNULL)
+    marked = os.environ | {"MARK": str(tmp_path / "killed")}
+    process = subprocess.Popen([*command, "--workers", "1"], cwd=ROOT, stderr=subprocess.DEVNULL, env=marked)
     journal = tmp_path / "killed/journal.jsonl"
     while process.poll() is None and not (journal.exists() and journal.stat().st_size > 2000):
         time.sleep(0.002)
     process.kill()
     process.wait()
+    wait_until_none_is_left(str(tmp_path / "killed"))
     with journal.open("ab") as file:
         file.write(b'{"path": "0.png", "file_si')  # torn
     done = len(Journal(journal).read())
@@ -161,6 +164,44 @@ def test_a_killed_preparation_goes_on_to_the_same_index(tmp_path: Path) -> None:
     prepare(tmp_path / "in", tmp_path / "killed")
     for name in ("index.csv", "bad_files.csv", "duplicates.csv"):
         assert (tmp_path / "killed" / name).read_text() == (tmp_path / "whole" / name).read_text()
+
+
+def wait_until_none_is_left(mark: str) -> None:
+    """No process that has MARK=mark in its environment, within ten seconds."""
+
+    def left() -> list[str]:
+        found = []
+        for environ in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if f"MARK={mark}".encode() in environ.read_bytes().split(b"\0"):
+                    found.append(environ.parent.name)
+        return found
+
+    for _ in range(200):
+        if not left():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"still running: {left()}")
+
+
+def test_a_signal_stops_with_75_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for i in range(400):
+        picture(160, 120, seed=i).save(tmp_path / "in" / f"{i}.png")
+    command = [sys.executable, "prepare.py", "folder", str(tmp_path / "in"), str(tmp_path / "out"), "--size", "16"]
+    journal = tmp_path / "out/journal.jsonl"
+    process = subprocess.Popen(
+        [*command, "--workers", "1"], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while process.poll() is None and not (journal.exists() and journal.stat().st_size > 2000):
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to the workers, too
+    said = process.communicate()[1]
+    assert process.returncode == 75
+    assert "stopped by SIGINT" in said
+    assert "Traceback" not in said
+    assert prepare(tmp_path / "in", tmp_path / "out") == DONE
+    assert len(table(tmp_path / "out/index.csv")) == 400
 
 
 def test_of_equal_files_the_first_is_kept() -> None:
