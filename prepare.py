@@ -13,7 +13,6 @@ on. Exit code 3: done, but some files were bad.
 
 import argparse
 import dataclasses
-import itertools
 import json
 import os
 from pathlib import Path
@@ -78,70 +77,78 @@ def parse_arguments() -> argparse.Namespace:
 
 def prepare(arguments: argparse.Namespace) -> int:
     from data import SOURCES
-    from data.prepared import VERSION, claim, finish, summary
-    from data.preparing import Journal, Task, index_rows, list_entries, remove_leftovers, still_good
+    from data.prepared import VERSION, claimed
+    from data.preparing import Task, list_entries
     from engine.config import options_from_words
     from engine.progress import say
 
-    destination = arguments.destination
     check_arguments(arguments)
-    words = [f"root={arguments.source}", *arguments.settings]
-    options = options_from_words(SOURCES[arguments.command].options, words)
-    files, entries, problems = list_entries(options)
-    for problem in problems:
+    options = options_from_words(
+        SOURCES[arguments.command].options, arguments.settings, {"root": os.path.abspath(arguments.source)}
+    )
+    found = list_entries(options)
+    refuse_own_output(arguments.destination, found)
+    for problem in found.problems:
         say(f"warning: {problem}")
-    task = Task(files, destination / "pictures", arguments.size, arguments.min_side, arguments.format)
-    options = dataclasses.replace(options, root=os.path.abspath(options.root))
     ways = {key: getattr(arguments, key) for key in ("size", "min_side", "format", "stretch")}
     record = {"version": VERSION, "options": dataclasses.asdict(options), **ways}
-    claim(destination, record)
-    remove_leftovers(task.pictures)
-    stamps = list(files.inventory())  # before the pictures are read: what changes meanwhile is noticed later
-    journal = Journal(destination / "journal.jsonl")
-    outcomes = still_good(task, journal.read(), entries)
-    try:
-        if stopped_by := carry_out(arguments, task, entries, outcomes, journal):
-            say(f"stopped by {stopped_by}: {len(outcomes)} of {len(entries)} files are done; the same command goes on")
-            return STOPPED
-        rows, bad, duplicates = index_rows(task, entries, outcomes)
-        finish(destination, rows, bad, duplicates, stamps, record)
-    except OSError as error:
-        raise UserError(f"{destination}: cannot be written ({error.strerror}); mend it, then go on") from error
-    print(summary(rows, len(bad), len(duplicates), destination))
-    return SOME_FAILED if bad else DONE
+    pictures = arguments.destination / "pictures"
+    task = Task(found.files, pictures, arguments.size, arguments.min_side, arguments.format)
+    with claimed(arguments.destination, record):
+        try:
+            return carry_out(arguments, task, found, record)
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"{arguments.destination}: cannot be written ({reason}); mend it, then go on") from error
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
     if arguments.size < 16 or arguments.workers < 1 or arguments.min_side < 0:
         raise UserError("--size must be at least 16, --workers at least 1 and --min-side at least 0")
-    if arguments.destination.resolve().is_relative_to(Path(arguments.source).resolve()):
-        raise UserError(
-            f"{arguments.destination}: lies in the source {arguments.source}; choose a folder outside of it"
-        )
+    source, destination = Path(arguments.source), arguments.destination
+    if destination.resolve().is_relative_to(source.resolve()):
+        raise UserError(f"{destination}: lies in the source {source}; choose a folder outside of it")
+    sided = arguments.command == "folder" and (source / "trainA").is_dir()
+    if sided and not any(word.startswith("side=") for word in arguments.settings):
+        raise UserError(f"{source}: holds trainA/ and trainB/; say side=A or side=B behind the destination")
 
 
-def carry_out(arguments: argparse.Namespace, task, entries: dict, outcomes: dict, journal) -> str:
-    """Prepare what `outcomes` lacks, and add it there; returns the signal that stopped it, or ""."""
-    from data.preparing import prepare_pictures
+def refuse_own_output(destination: Path, found) -> None:
+    """A pattern or a list can match what an earlier preparation wrote."""
+    inside, root = str(destination.resolve()) + os.sep, str(Path(found.files.root).resolve())
+    for path in found.entries if inside.startswith(root) else ():
+        if os.path.join(root, path).startswith(inside):
+            raise UserError(
+                f"{destination}: holds {path}, which is also a picture of the source; choose another folder"
+            )
+
+
+def carry_out(arguments: argparse.Namespace, task, found, record: dict) -> int:
+    from data.prepared import finish, summary
+    from data.preparing import Journal, index_rows, prepare_rest, remove_leftovers, still_good
     from engine.progress import progress, say
     from engine.signals import StopRequest
 
+    destination, entries = arguments.destination, found.entries
+    remove_leftovers(task.pictures)
+    journal = Journal(destination / "journal.jsonl")
+    outcomes = still_good(task, journal.read(), entries)
     if outcomes:
         say(f"going on: {len(outcomes)} of {len(entries)} files are done")
-    todo = [path for path in entries if path not in outcomes]
-    # Held-out pictures are measured with their aspect kept, and come first: of equal pictures the first is kept.
-    held_out, train = ([path for path in todo if entries[path]["part"] == part] for part in ("held_out", "train"))
-    stretched = dataclasses.replace(task, stretch=arguments.stretch)
-    of_held_out = prepare_pictures(task, held_out, arguments.workers)
-    of_train = prepare_pictures(stretched, train, arguments.workers)
-    title = f"prepare {arguments.destination.name}"
+    rest = prepare_rest(task, entries, dict(outcomes), arguments.workers, arguments.stretch)
+    title = f"prepare {destination.name}"
     with progress(len(entries), "picture", title, done=len(outcomes)) as bar, StopRequest() as stop:
-        for outcome in journal.append(itertools.chain(of_held_out, of_train)):
+        for outcome in journal.append(rest):
             outcomes[outcome.path] = outcome
             bar.update()
             if stop.signal:
-                return stop.signal
-    return ""
+                done = f"{len(outcomes)} of {len(entries)} files are done"
+                say(f"stopped by {stop.signal}: {done}; the same command goes on")
+                return STOPPED
+    rows, bad, duplicates = index_rows(task, entries, outcomes)
+    finish(destination, rows, bad, duplicates, found.stamps, record)
+    print(summary(rows, len(bad), len(duplicates), destination))
+    return SOME_FAILED if bad else DONE
 
 
 def download(arguments: argparse.Namespace) -> int:

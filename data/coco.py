@@ -44,9 +44,9 @@ class Annotations:
         return self.by_name.get(name.rpartition("/")[2])
 
     def words(self, name: str) -> set[str]:
-        """Categories and supercategories seen in a picture."""
+        """Categories and supercategories seen in a picture, in small letters."""
         seen = self.of(name).area
-        return set(seen) | {self.supercategory[category] for category in seen}
+        return {word.lower() for category in seen for word in (category, self.supercategory[category])}
 
     def labels(self, names: Iterable[str]) -> dict[str, Labels]:
         """By KINDS: what covers most of the picture, all that is seen on it ("cat;dog"), the id of its licence in
@@ -130,16 +130,18 @@ def _choose(names: list[str], annotations: Annotations, options: CocoOptions, se
     annotated = [name for name in names if annotations.of(name)]
     words = {name: annotations.words(name) for name in annotated}
     found = [word for name in annotated for word in words[name]]
-    known_categories = [*annotations.supercategory, *annotations.supercategory.values()]
+    known_categories = {word.lower() for pair in annotations.supercategory.items() for word in pair}
     for key in ("categories", "exclude"):
-        missing = [word for word in getattr(options, key) if word not in known_categories]
+        missing = [word for word in getattr(options, key) if word.lower() not in known_categories]
         check_known(missing, found, f"{section}.{key}")
+
+    wanted, unwanted = ({word.lower() for word in chosen} for chosen in (options.categories, options.exclude))
 
     def chosen(name: str) -> bool:
         entry = annotations.of(name)
         return (
-            (not options.categories or not words[name].isdisjoint(options.categories))
-            and words[name].isdisjoint(options.exclude)
+            (not wanted or not words[name].isdisjoint(wanted))
+            and words[name].isdisjoint(unwanted)
             and (not options.licences or entry.licence in options.licences)
             and min(entry.width, entry.height) >= options.min_side
         )

@@ -1,11 +1,13 @@
 """Data sets from where their makers keep them: resumed, checked by size and hash, unpacked."""
 
 import hashlib
+import http.client
 import os
 import shutil
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,14 +56,14 @@ def fetch(archive: Archive, folder: Path, advance: Callable[[int], object] = lam
         folder.mkdir(parents=True, exist_ok=True)
         if path.exists():
             return _checked(archive, path, advance)
-        _receive(archive, partial, advance)
+        _receive(archive, partial, advance, _by_hand(archive, path))
         os.replace(_checked(archive, partial, lambda count: None), path)
         return path
     except urllib.error.HTTPError as error:
         raise DataError(
             f"{archive.url}: the server says {error.code} {error.reason}. {_by_hand(archive, path)}"
         ) from error
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", None) or error
         raise DataError(f"{archive.url}: cannot be reached ({reason}). {_by_hand(archive, path)}") from error
     except OSError as error:
@@ -82,14 +84,14 @@ def unpack(path: Path, folder: Path) -> int:
             members = [member for member in archive.infolist() if not member.is_dir()]
             for member in members:
                 _unpack_one(archive, member, folder)
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path}: is damaged ({error}); delete it and start again") from error
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror}); mend it, then start again") from error
     return len(members)
 
 
-def _receive(archive: Archive, partial: Path, advance: Callable[[int], object]) -> None:
+def _receive(archive: Archive, partial: Path, advance: Callable[[int], object], by_hand: str) -> None:
     there = partial.stat().st_size if partial.exists() else 0
     if there >= archive.size:
         return  # whole, or too long: the check will tell
@@ -97,6 +99,9 @@ def _receive(archive: Archive, partial: Path, advance: Callable[[int], object]) 
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         if there and answer.status != 206:  # the server starts from the beginning
             there = 0
+        length = answer.headers.get("Content-Length")
+        if length and int(length) != archive.size - there:
+            raise DataError(f"{archive.url}: answers with {length} bytes, which is not the archive. {by_hand}")
         advance(there)
         with partial.open("ab" if there else "wb") as file:
             while block := answer.read(BLOCK):

@@ -5,13 +5,12 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from PIL import Image
 
-from data.images import PictureError, decode, find_pictures
+from data.images import PictureError, decode, find_pictures, naming
 from data.labels import Labels
 from data.names import Names
 
@@ -98,17 +97,9 @@ class FileSource:
 
 def read_picture(files: Files, name: str, draft: int = 0) -> Image.Image:
     """One picture, upright and RGB; raises PictureError."""
-    try:
-        with files.open(name) as file:
-            return decode(file, files.path(name), draft)
-    except FileNotFoundError:
-        raise PictureError(files.path(name), "no such file") from None
-    except OSError as error:
-        raise PictureError(files.path(name), error.strerror or str(error)) from error
-
-
-def as_file(content: bytes) -> BinaryIO:
-    return BytesIO(content)
+    path = files.path(name)
+    with naming(path), files.open(name) as file:
+        return decode(file, path, draft)
 
 
 def _stamps(files: Files, names: list[str] | Names) -> Iterator[Stamp]:

@@ -6,6 +6,7 @@ data.content.root='albums/*/best/*.jpg' a pattern; ** stands for any number of f
 data.root=monet2photo                   holds trainA/, trainB/ and, if there are any, testA/, testB/
 """
 
+import fnmatch
 import glob
 import hashlib
 import os
@@ -39,9 +40,8 @@ def open_folder(options: FolderOptions, domain: str, part: str) -> FileSource:
     if options.side or (Path(options.root) / f"train{side}").is_dir():
         files, names, given = _find_side(Path(options.root), side, part, option)
     else:
-        files, names = find_files(options.root, option)
-        given = bool(options.held_out)
-    if not given:
+        (files, names), given = find_files(options.root, option), False
+    if not (given or options.held_out):
         train, held_out = split(names, options.held_out_share)
         names = Names(held_out if part == "held_out" else train)
     if not len(names):
@@ -61,7 +61,8 @@ def find_files(where: str, option: str) -> tuple[FolderFiles, Names]:
         root, names = _match(where, option)
     else:
         return FolderFiles(path), Names(list_pictures(path, option))
-    return ListedFiles(root, Names(names)), Names(names)
+    listed = Names(names)
+    return ListedFiles(root, listed), listed
 
 
 def read_list(path: Path, option: str) -> list[str]:
@@ -122,11 +123,23 @@ def _find_side(root: Path, side: str, part: str, option: str) -> tuple[FolderFil
     return FolderFiles(root), Names(f"{folder}/{name}" for name in names), given
 
 
+def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """A path against a pattern, part by part; ** stands for any number of parts."""
+    if not pattern or not parts:
+        return not parts and all(each == "**" for each in pattern)
+    if pattern[0] == "**":
+        return _fits(parts, pattern[1:]) or _fits(parts[1:], pattern)
+    return fnmatch.fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+
+
 def _match(pattern: str, option: str) -> tuple[Path, list[str]]:
     parts = Path(pattern).parts
     first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
     root, rest = Path(*parts[:first]), os.path.join(*parts[first:])
-    found = sorted(glob.iglob(rest, root_dir=root, recursive=True))
+    if "**" in parts:  # glob would follow a loop of links until its names are too long
+        found = [name for name in find_pictures(root) if _fits(Path(name).parts, parts[first:])]
+    else:
+        found = sorted(glob.iglob(rest, root_dir=root))
     names = [name for name in found if name.lower().endswith(EXTENSIONS) and (root / name).is_file()]
     if not names:
         problem = f"no pictures among the {len(found)} files that match" if found else "matches no file"

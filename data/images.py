@@ -3,6 +3,8 @@
 Everything is read by Pillow: other decoders crash the process on files that Pillow refuses with an error.
 """
 
+import contextlib
+import hashlib
 import os
 import warnings
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional
 
@@ -43,9 +45,13 @@ def find_pictures(root: Path) -> list[str]:
     return sorted(_walk(root))
 
 
+def _refuse(error: OSError) -> None:
+    raise PictureError(error.filename, f"this folder cannot be read ({error.strerror})") from error
+
+
 def _walk(root: Path) -> Iterator[str]:
     seen = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
         identity = os.path.realpath(folder)
         if identity in seen:
             folders.clear()
@@ -61,9 +67,15 @@ def _walk(root: Path) -> Iterator[str]:
 
 def open_picture(path: str | Path, draft: int = 0) -> Image.Image:
     """`decode` of a file; raises PictureError."""
+    with naming(path), open(path, "rb") as file:
+        return decode(file, path, draft)
+
+
+@contextlib.contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Makes what goes wrong with opening and reading a file a PictureError that names it."""
     try:
-        with open(path, "rb") as file:
-            return decode(file, path, draft)
+        yield
     except FileNotFoundError:
         raise PictureError(path, "no such file") from None
     except OSError as error:
@@ -99,11 +111,11 @@ def decode(file: BinaryIO, path: str | Path, draft: int = 0) -> Image.Image:
         raise PictureError(path, _reason(error, file)) from error
 
 
-def upright_size(file: BinaryIO) -> tuple[int, int]:
-    """Width and height in px of a picture that `decode` can read, from its header."""
+def upright_size(file: BinaryIO, decoded: Image.Image) -> tuple[int, int]:
+    """Width and height in px of a picture as its header says, the way up that `decode` has turned it."""
     with Image.open(file, formats=FORMATS) as image:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-        return image.size[::-1] if turned else image.size
+        width, height = image.size
+    return (width, height) if (width < height) == (decoded.width < decoded.height) else (height, width)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -119,6 +131,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def _to_8_bits(values: np.ndarray, mode: str) -> np.ndarray:
     values = values.astype(np.float64)
+    values = np.where(np.isfinite(values), values, np.nan)
+    if np.isnan(values).all():
+        return np.zeros(values.shape, np.uint8)
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     if mode != "F" and low >= 0 and high <= 65535:
         low, high = 0.0, 65535.0  # 16 bits, also when they arrive as mode "I"
@@ -134,7 +149,8 @@ def save_picture(image: Image.Image, path: Path) -> None:
     JPEG at quality 95, WebP lossless; other formats by their defaults.
     """
     settings = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"lossless": True}}
-    temporary = path.with_name(f".{path.stem[:100]}.{os.getpid()}.tmp{path.suffix}")
+    # Short, whatever the name: one of 255 bytes is allowed.
+    temporary = path.with_name(f".{_digest(path.name)}.{os.getpid()}.tmp{path.suffix}")
     try:
         image.save(temporary, **settings.get(path.suffix.lower(), {}))
         os.replace(temporary, path)
@@ -157,6 +173,10 @@ def resize(image: Image.Image, width: int, height: int) -> np.ndarray:
     interleaved = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     resized = functional.interpolate(interleaved, (height, width), mode="bicubic", antialias=True)
     return resized[0].permute(1, 2, 0).numpy()
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
 
 
 def to_tensor(image: Image.Image | np.ndarray) -> Tensor:

@@ -29,8 +29,9 @@ class Labels:
     def __getitem__(self, index: int) -> str:
         return self.names[self.codes[index]]
 
-    def take(self, places: np.ndarray) -> "Labels":
-        return Labels(self.names, self.codes[places])
+    def take(self, kept: np.ndarray) -> "Labels":
+        """Of the pictures where `kept`, bool [N], is true."""
+        return Labels(self.names, self.codes[kept])
 
     def counts(self) -> Counter[str]:
         """How many pictures bear each name; one that bears several counts for each."""

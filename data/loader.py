@@ -14,7 +14,8 @@ from data.source import DataError, Source
 from data.transforms import build_augmentation
 from data.unpaired import Unpaired, stack
 
-PREFETCHED = 16  # pairs that each worker reads ahead, and two batches at least
+READ_AHEAD = 32 * 2**20  # bytes of all workers together; a container's shared memory is often 64 MiB
+MOST_AHEAD = 16  # batches of a worker
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def open_training_data(data: object, seed: int) -> Unpaired:
         build_augmentation(data.size, data.load_size, data.flip, data.keep_aspect, options)
         for options in (data.augment.content, data.augment.style)
     )
-    return Unpaired(content, style, seed, augment_content, augment_style)
+    return Unpaired(content, style, seed, augment_content, augment_style, data.size)
 
 
 def steps_per_epoch(dataset: Unpaired, batch_size: int) -> int:
@@ -120,13 +121,19 @@ def read_batches(dataset: Unpaired, positions: Positions, workers: int, pinned: 
         num_workers=workers,
         collate_fn=stack,
         pin_memory=pinned,
-        prefetch_factor=max(2, -(-PREFETCHED // positions.share)) if workers else None,
+        prefetch_factor=batches_ahead(dataset, positions.share, workers) if workers else None,
         worker_init_fn=_leave_signals_to_the_parent,
     )
     for arrays in loader:
         if isinstance(arrays, DataError):
             raise arrays
         yield arrays
+
+
+def batches_ahead(dataset: Unpaired, batch_size: int, workers: int) -> int:
+    """How many batches each worker keeps ready: two at least, and no more than fit into READ_AHEAD."""
+    size = 2 * 4 * dataset.size**2 * batch_size  # two domains, four bytes a pixel
+    return max(2, min(MOST_AHEAD, READ_AHEAD // (size * workers)))
 
 
 def fixed_batch(content: Source, style: Source, count: int, size: int) -> Batch:

@@ -35,11 +35,10 @@ class Names(Sequence[str]):
 
     __hash__ = None
 
-    def take(self, places: np.ndarray) -> "Names":
-        """The names at these places."""
-        starts, lengths = self._ends[places], np.diff(self._ends)[places]
+    def take(self, kept: np.ndarray) -> "Names":
+        """The names where `kept`, bool [N], is true."""
+        lengths = np.diff(self._ends)
         taken = Names([])
-        taken._ends = np.concatenate([[0], np.cumsum(lengths)])
-        shift = np.repeat(starts - taken._ends[:-1], lengths)
-        taken._bytes = self._bytes[shift + np.arange(taken._ends[-1])]
+        taken._ends = np.concatenate([[0], np.cumsum(lengths[kept])])
+        taken._bytes = self._bytes[np.repeat(kept, lengths)]
         return taken

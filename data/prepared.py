@@ -11,17 +11,17 @@
 CSV and not Parquet: it needs no library, is read by everybody, and 200,000 rows take half a second.
 """
 
+import contextlib
 import csv
+import fcntl
 import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-
-import numpy as np
 
 from data.files import FileSource, FolderFiles, Stamp
 from data.labels import MANY, Labels, check_known
@@ -31,7 +31,7 @@ from data.source import DataError
 
 VERSION = 2  # of this layout
 OWN_COLUMNS = ("path", "part", "width", "height", "original", "original_width", "original_height", "sha256")
-NAMED = 3  # files named when the source has changed
+NAMED = 3  # files in a message
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,18 @@ def open_prepared(options: PreparedOptions, domain: str, part: str) -> FileSourc
     kept = index.parts.bear([part])
     for key in ("choose", "exclude"):
         for kind, names in getattr(options, key).items():
+            if not names:
+                continue  # an empty choice takes all
             if kind not in index.labels:
                 known = ", ".join(index.labels) or "none"
                 raise DataError(f"{section}.{key}.{kind}: no such label; this folder has: {known}")
             check_known(names, index.labels[kind].counts(), f"{section}.{key}.{kind}")
             borne = index.labels[kind].bear(names)
             kept &= borne if key == "choose" else ~borne
-    places = np.flatnonzero(kept)
-    if not len(places):
+    if not kept.any():
         raise DataError(f"{section}: none of the {len(index.paths)} pictures in {root} is left for the {part} part")
-    labels = {kind: labels.take(places) for kind, labels in index.labels.items()}
-    return FileSource(FolderFiles(root / "pictures"), index.paths.take(places), labels)
+    labels = {kind: labels.take(kept) for kind, labels in index.labels.items()}
+    return FileSource(FolderFiles(root / "pictures"), index.paths.take(kept), labels)
 
 
 def read_index(root: Path, option: str) -> Index:
@@ -105,20 +106,19 @@ def _read_index(path: Path, modified: int, size: int) -> Index:
     return Index(paths, parts, {kind: Labels.of(values) for kind, values in columns.items()})
 
 
-def claim(destination: Path, record: Mapping[str, object]) -> None:
-    """One folder, one preparation.
+@contextlib.contextmanager
+def claimed(destination: Path, record: Mapping[str, object]) -> Iterator[None]:
+    """One folder, one preparation: a lock while it goes on, and prepared.json for ever.
 
     Args:
         record: how it is to be made, as it will stand in prepared.json.
 
     Raises:
-        DataError: another source or other options were used there, it holds other files, it cannot be written.
+        DataError: another source or other options were used there, another process is at it, it holds other files, it
+            cannot be written.
     """
     path = destination / "prepared.json"
-    try:
-        before = json.loads(path.read_text()) if path.exists() else None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: is damaged ({error}); choose another folder") from error
+    before = _read_record(path) if path.exists() else None
     if before is not None:
         changed = [key for key, value in record.items() if before.get(key) != value]
         if changed:
@@ -130,8 +130,17 @@ def claim(destination: Path, record: Mapping[str, object]) -> None:
         (destination / "pictures").mkdir(parents=True, exist_ok=True)
         if before is None:
             _write(path, json.dumps(record, indent=1))
+        lock = open(destination / ".lock", "w")  # noqa: SIM115
     except OSError as error:
         raise DataError(f"{destination}: cannot be made ({error.strerror})") from error
+    with lock:
+        try:
+            fcntl.lockf(
+                lock, fcntl.LOCK_EX | fcntl.LOCK_NB
+            )  # not inherited by workers, so that no kill leaves it behind
+        except OSError:
+            raise DataError(f"{destination}: another process prepares it; wait for that") from None
+        yield
 
 
 def finish(
@@ -161,9 +170,19 @@ def fingerprint(stamps: Iterable[Stamp]) -> str:
 def read_record(root: Path) -> dict:
     """prepared.json; empty if it cannot be read."""
     try:
-        return json.loads((root / "prepared.json").read_text())
-    except (OSError, ValueError):
+        return _read_record(root / "prepared.json")
+    except DataError:
         return {}
+
+
+def _read_record(path: Path) -> dict:
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: is damaged ({error}); choose another folder") from error
+    if not isinstance(record, dict):
+        raise DataError(f"{path}: is damaged; choose another folder")
+    return record
 
 
 def describe_changes(root: Path, now: Iterable[Stamp]) -> str:
@@ -179,7 +198,7 @@ def describe_changes(root: Path, now: Iterable[Stamp]) -> str:
         "gone": sorted(before.keys() - after.keys()),
         "changed": sorted(name for name in after.keys() & before.keys() if after[name] != before[name]),
     }
-    said = [f"{len(names)} {kind} ({_some(names)})" for kind, names in kinds.items() if names]
+    said = [f"{len(names)} {kind} ({some(names)})" for kind, names in kinds.items() if names]
     return "; ".join(said)
 
 
@@ -202,7 +221,8 @@ def summary(rows: Sequence[Mapping[str, object]], bad: int, duplicates: int, des
     return "\n".join(lines)
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first of them, for a message."""
     return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 

@@ -3,30 +3,25 @@
 What the folder holds in the end, `data/prepared.py` says.
 """
 
+import errno
 import hashlib
 import json
-import multiprocessing
-import multiprocessing.connection
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
 from data import open_source
-from data.files import Files, is_below
-from data.images import PictureError, decode, save_picture, upright_size
+from data.files import Files, Stamp, is_below
+from data.images import EXTENSIONS, PictureError, decode, save_picture, upright_size
 from data.source import DataError
+from data.worker_pool import in_workers
 
-CHUNK = 16  # files handed to a worker at once
 SUFFIXES = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "bmp": (".bmp",)}  # the first is put behind other names
-OUTSIDE = "outside"  # folder of the pictures that a list names by paths that lead out of its own folder
-QUEUED = 3  # chunks waiting for each worker
+OUTSIDE = "_outside"  # folder of the pictures that a list names by paths that lead out of its own folder
 
 
 @dataclass(frozen=True)
@@ -41,11 +36,14 @@ class Task:
     stretch: bool = False  # to size x size, as the recipe's first step does; else the aspect is kept
 
     def output(self, path: str) -> str:
-        """Where a picture goes, relative to `pictures`. No two inputs below the root share an output."""
+        """Where a picture goes, relative to `pictures`. No two inputs share an output: a name is kept if it cannot be
+        that of another input with the suffix behind it, and else it gets the suffix, too."""
         if not is_below(path):
-            path = os.path.join(OUTSIDE, *(part for part in Path(os.path.abspath(self.files.root / path)).parts[1:]))
+            path = os.path.join(OUTSIDE, *Path(os.path.abspath(self.files.root / path)).parts[1:])
         suffixes = SUFFIXES[self.format]
-        return path if path.lower().endswith(suffixes) else path + suffixes[0]
+        stem, suffix = os.path.splitext(path)
+        keeps_name = suffix.lower() in suffixes and os.path.splitext(stem)[1].lower() not in EXTENSIONS
+        return path if keeps_name else path + suffixes[0]
 
 
 @dataclass(frozen=True)
@@ -63,9 +61,24 @@ class Outcome:
     height: int = 0
 
 
-def list_entries(options: object) -> tuple[Files, dict[str, dict[str, str]], list[str]]:
-    """Every picture that a source's options choose, by its path, held-out ones first: {"part": ..., and its labels};
-    and why a part has none.
+@dataclass(frozen=True)
+class Entries:
+    """Every picture that a source's options choose.
+
+    files: where they are.
+    entries: by path, held-out ones first: {"part": ..., and its labels}.
+    stamps: of the whole source, before its pictures are read, so that what changes meanwhile is noticed later.
+    problems: why a part has no picture.
+    """
+
+    files: Files
+    entries: dict[str, dict[str, str]]
+    stamps: list[Stamp]
+    problems: list[str]
+
+
+def list_entries(options: object) -> Entries:
+    """Both parts of a source; a picture that is in both is held out.
 
     Raises:
         DataError: nothing is there, or the parts do not lie below one root.
@@ -76,17 +89,19 @@ def list_entries(options: object) -> tuple[Files, dict[str, dict[str, str]], lis
         try:
             source = open_source(options, "content", part)
         except DataError as error:
-            problems[part] = error
+            problems[part] = str(error).replace("data.content.", "").replace("data.content", "the source")
             continue
         stores.append(source.files)
         labels = {kind: source.labels[kind] for kind in source.labels}
         for index, name in enumerate(source.names):
-            entries[name] = {"part": part} | {kind: values[index] for kind, values in labels.items()}
+            entries.setdefault(name, {"part": part} | {kind: values[index] for kind, values in labels.items()})
     if not entries:
-        raise next(iter(problems.values()))
+        raise DataError(next(iter(problems.values())))
     if len({files.root for files in stores}) > 1:
         raise DataError("held_out: lies outside of the source; prepare it by itself, or list both below one folder")
-    return stores[-1], entries, [f"no picture for the {part} part: {error}" for part, error in problems.items()]
+    stamps = sorted({stamp for files in stores for stamp in files.inventory()})
+    said = [f"no picture for the {part} part: {problem}" for part, problem in problems.items()]
+    return Entries(stores[-1], entries, stamps, said)
 
 
 def index_rows(
@@ -114,7 +129,7 @@ def prepare_picture(task: Task, path: str) -> Outcome:
     """Check, resize and write one file; whatever is wrong with it stands in the outcome.
 
     Raises:
-        OSError: the picture cannot be written.
+        OSError: the place where the picture should go cannot be written to.
     """
     known = {"path": path, "file_size": -1, "modified": -1}
     try:
@@ -124,7 +139,7 @@ def prepare_picture(task: Task, path: str) -> Outcome:
             file.seek(0)
             image = decode(file, path, task.size)
             file.seek(0)
-            size = upright_size(file)
+            size = upright_size(file, image)
     except PictureError as error:
         return Outcome(**known, reason=error.reason)
     except OSError as error:
@@ -136,8 +151,13 @@ def prepare_picture(task: Task, path: str) -> Outcome:
     else:
         image = shrink(image, size, task.size)
     output = task.pictures / task.output(path)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    save_picture(image, output)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        save_picture(image, output)
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) not in (None, errno.ENAMETOOLONG):
+            raise
+        return Outcome(**known, reason=f"cannot be written as {output.name[-20:]}: {error}")
     return Outcome(**known, original_width=size[0], original_height=size[1], width=image.width, height=image.height)
 
 
@@ -157,17 +177,25 @@ def shrink(image: Image.Image, size: tuple[int, int], side: int) -> Image.Image:
 def prepare_pictures(
     task: Task, paths: Sequence[str], workers: int, prepare: Callable[[Task, str], Outcome] = prepare_picture
 ) -> Iterator[Outcome]:
-    """All outcomes, as they come. A file that kills its worker is found by trying what was under way one by one."""
-    chunks = [list(paths[start : start + CHUNK]) for start in range(0, len(paths), CHUNK)]
-    while chunks:
-        suspects: list[list[str]] = []
-        pool = _pool(workers)
-        try:
-            yield from _drain(pool, prepare, task, chunks, workers, suspects)
-        finally:
-            pool.shutdown(cancel_futures=True)  # whoever has seen enough need not wait for the rest
-        for path in (path for chunk in suspects for path in chunk):
-            yield _prepare_alone(prepare, task, path)
+    """All outcomes, as they come; a file that crashes its decoder is one of them."""
+
+    def lost(path: str) -> Outcome:
+        return Outcome(path, *_stamp(task, path), reason="the decoder crashed on it")
+
+    return in_workers(partial(prepare, task), paths, workers, lost)
+
+
+def prepare_rest(
+    task: Task, entries: Mapping[str, Mapping[str, str]], outcomes: Mapping[str, Outcome], workers: int, stretch: bool
+) -> Iterator[Outcome]:
+    """The outcomes that are still lacking, held-out pictures first: of equal pictures the first is kept.
+
+    Args:
+        stretch: the training pictures; held-out ones are measured with their aspect kept.
+    """
+    todo = [path for path in entries if path not in outcomes]
+    for part, of_part in (("held_out", task), ("train", replace(task, stretch=stretch))):
+        yield from prepare_pictures(of_part, [path for path in todo if entries[path]["part"] == part], workers)
 
 
 class Journal:
@@ -209,6 +237,13 @@ def still_good(task: Task, outcomes: Mapping[str, Outcome], paths: Iterable[str]
     }
 
 
+def _stamp(task: Task, path: str) -> tuple[int, int]:
+    try:
+        return task.files.stamp(path)
+    except OSError:
+        return -1, -1  # it is gone
+
+
 def _is_unchanged(task: Task, outcome: Outcome) -> bool:
     try:
         return task.files.stamp(outcome.path) == (outcome.file_size, outcome.modified)
@@ -231,64 +266,3 @@ def find_duplicates(outcomes: Sequence[Outcome]) -> dict[str, str]:
         if kept != outcome.path:
             duplicates[outcome.path] = kept
     return duplicates
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # Not forked: the parent may hold threads and locks.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["data.preparing"])
-    return ProcessPoolExecutor(workers, context, initializer=_live_with_parent)
-
-
-def _live_with_parent() -> None:
-    """A worker leaves signals to its parent, and ends when that is gone: other workers hold the ends of its queue open,
-    so it would wait there for ever."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-
-    def watch() -> None:
-        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _drain(
-    pool: ProcessPoolExecutor,
-    prepare: Callable[[Task, str], Outcome],
-    task: Task,
-    chunks: list[list[str]],
-    workers: int,
-    suspects: list[list[str]],
-) -> Iterator[Outcome]:
-    """Takes from `chunks` until they are done or a worker dies; then `suspects` holds what was under way."""
-    running: dict[Future, list[str]] = {}
-    while chunks or running:
-        while chunks and len(running) < QUEUED * workers and not suspects:
-            try:
-                running[pool.submit(_prepare_chunk, prepare, task, chunks[0])] = chunks[0]
-            except BrokenProcessPool:
-                break
-            chunks.pop(0)
-        if not running:
-            return
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            chunk = running.pop(future)
-            try:
-                yield from future.result()
-            except BrokenProcessPool:
-                suspects.append(chunk)
-        if suspects and not running:
-            return
-
-
-def _prepare_chunk(prepare: Callable[[Task, str], Outcome], task: Task, paths: list[str]) -> list[Outcome]:
-    return [prepare(task, path) for path in paths]
-
-
-def _prepare_alone(prepare: Callable[[Task, str], Outcome], task: Task, path: str) -> Outcome:
-    with _pool(1) as pool:
-        try:
-            return pool.submit(prepare, task, path).result()
-        except BrokenProcessPool:
-            return Outcome(path, *task.files.stamp(path), reason="the decoder crashed on it")

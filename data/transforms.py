@@ -108,6 +108,6 @@ def _seeded(*steps: object) -> _Pipeline:
     def run(pixels: np.ndarray, draws: np.random.Generator) -> np.ndarray:
         pipeline.set_random_seed(int(draws.integers(2**31)))
         changed = pipeline(image=np.ascontiguousarray(pixels[..., :3]))["image"]
-        return np.concatenate([changed, pixels[: len(changed), : len(changed[0]), :1]], axis=2)
+        return np.concatenate([changed, pixels[..., :1]], axis=2)
 
     return run

@@ -72,7 +72,9 @@ class Unpaired(Dataset):
         seed: int,
         augment_content: Augmentation,
         augment_style: Augmentation | None = None,  # None: the same
+        size: int = 256,  # px, side of what they make
     ):
+        self.size = size
         self.content = _Stream(content, 0, seed, augment_content)
         self.style = _Stream(style, 1, seed, augment_style or augment_content)
 

@@ -64,7 +64,7 @@ def find_paintings(root: Path, option: str) -> tuple[Files, list[Painting]]:
         files, rows = open_shards(root, shards)
         return files, [Painting(*row) for row in rows]
     genre_names = _class_names(root, "genre")
-    genres = read_list(root, "genre", "train") | read_list(root, "genre", "val")
+    genres = read_classes(root, "genre", "train") | read_classes(root, "genre", "val")
     paintings = []
     for path in list_pictures(root, option):
         folder, _, file = path.replace("\\", "/").rpartition("/")
@@ -74,19 +74,19 @@ def find_paintings(root: Path, option: str) -> tuple[Files, list[Painting]]:
     return FolderFiles(root), paintings
 
 
-def read_list(root: Path, kind: str, part: str) -> dict[str, str]:
+def read_classes(root: Path, kind: str, part: str) -> dict[str, str]:
     """One of ArtGAN's lists, {key of the path: class number as written}; empty where there is none."""
     path = _find_list(root, f"{kind}_{part}")
     if path is None:
         return {}
     # Bytes that are no UTF-8 are kept out of the comparison with all the others that are not ASCII.
-    rows = [line.split(",") for line in path.read_text("utf-8", "replace").splitlines()]
-    return {_key(row[0]): row[-1].strip() for row in rows if len(row) > 1 and row[-1].strip().isdigit()}
+    rows = [line.rpartition(",") for line in path.read_text("utf-8", "replace").splitlines()]
+    return {_key(name.rstrip(",")): number.strip() for name, _, number in rows if number.strip().isdigit()}
 
 
 def _held_out(paintings: list[Painting], root: Path, share: float) -> set[str]:
     """Paths of those to hold out: one at least, where the lists leave it to us."""
-    listed = {key: part for part in ("train", "val") for key in read_list(root, "style", part)}
+    listed = {key: part for part in ("train", "val") for key in read_classes(root, "style", part)}
     parts = {painting.path: listed.get(_key(painting.path)) for painting in paintings}
     unlisted = [path for path, part in parts.items() if part is None]
     by_hash = {path for path in unlisted if place(path) < share}

@@ -3,18 +3,20 @@
 Columns: image {bytes, path}, artist, genre, style; the last three are numbers, whose names stand in the schema's
 metadata. The only door to pyarrow, which is optional.
 
-A picture costs the reading of its whole group of rows, a hundred or a thousand pictures. Read in order, as prepare.py
-does, each group is read once; in an epoch's order it is read for every picture, so prepare the shards before training.
+A picture costs the reading of its whole group of rows, a hundred or a thousand pictures, of which every process keeps
+the last. Read in order, as prepare.py does, a group is read once or twice a worker; in an epoch's order it is read for
+every picture, so prepare the shards before training.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from data.files import Stamp, as_file
+from data.files import Stamp
 from data.images import PictureError
 from data.source import DataError
 
@@ -34,7 +36,7 @@ class ShardFiles:
         content = _picture_bytes(str(self.root / shard), int(row))
         if content is None:
             raise PictureError(self.path(name), "the row holds no picture")
-        return as_file(content)
+        return BytesIO(content)
 
     def path(self, name: str) -> str:
         return str(self.root / name)

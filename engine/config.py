@@ -138,9 +138,9 @@ def config_from_dict(values: dict, origin: str, methods: Mapping, sources: Mappi
     return _Reader(origin, set(), _tagged_sections(methods, sources)).section(Config, values, "")
 
 
-def options_from_words(schema: type, words: Sequence[str]) -> Any:
-    """`key=value` words as one of the options' dataclasses; raises ConfigError."""
-    changes = _read_overrides(words)
+def options_from_words(schema: type, words: Sequence[str], given: Mapping[str, Any]) -> Any:
+    """`key=value` words, and `given` values, as one of the options' dataclasses; raises ConfigError."""
+    changes = {**_read_overrides(words), **given}
     return _Reader("command line", _flat_keys(changes), {}).section(schema, changes, "")
 
 
@@ -234,9 +234,11 @@ def _spread_root(values: dict, changes: dict, sources: Mapping) -> None:
 def _source_options(values: dict, changes: dict, domain: str, sources: Mapping) -> type:
     """The options' schema of a domain's source; that of a folder while none is chosen or the choice is wrong."""
     for given in (changes, values):
-        section = (given.get("data") or {}).get(domain)
-        if isinstance(section, dict) and section.get("source") in sources:
-            return sources[section["source"]].options
+        data = given.get("data")
+        section = data.get(domain) if isinstance(data, dict) else None
+        source = section.get("source") if isinstance(section, dict) else None
+        if isinstance(source, str) and source in sources:
+            return sources[source].options
     return sources["folder"].options
 
 
@@ -276,7 +278,7 @@ class _Reader:
         allowed = ", ".join(table)
         if not isinstance(values, dict) or tag not in values:
             raise self.error(_join(key, tag), f"is missing; one of: {allowed}")
-        if values[tag] not in table:
+        if str(values[tag]) not in table:
             near = _did_you_mean(str(values[tag]), table)
             raise self.error(_join(key, tag), f"= {values[tag]}: not one of: {allowed}{near}")
         return self.section(table[values[tag]].options, values, key)

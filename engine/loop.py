@@ -153,6 +153,7 @@ class _Trainer:
         self.meter = _Meter()
         self.bad_steps = 0
         self.failed_saves = 0
+        self.replaced = 0  # pictures, since this start
 
     def train(self, first: int, batches: Iterator[Batch], samples: Batch) -> int:
         """Do steps first, first + 1, ... until the plan's end or a signal."""
@@ -181,7 +182,8 @@ class _Trainer:
     def step(self, step: int, batch: Batch) -> None:
         """All turns of one step. A loss that is not finite does not move its player and ends the step."""
         for line in batch.unreadable:
-            self.logger.event(step + 1, f"replaced a picture that could not be read: {line}")
+            self.replaced += 1
+            self.logger.event(step + 1, f"replaced a picture that could not be read (no. {self.replaced}): {line}")
         seed_step(self.config.seed, step)
         self.rates = set_learning_rates(self.method, self.plan.factor(step))
         for turn in self.method.turns(batch):
@@ -210,6 +212,7 @@ class _Trainer:
         row = {f"loss/{name}": value for name, value in losses.items()}
         row |= {f"learning_rate/{player}": rate for player, rate in self.rates.items()}
         row |= {f"speed/{name}": value for name, value in speed.items()}
+        row |= {"data/replaced": self.replaced} if self.replaced else {}
         self.logger.row(done, row | {"epoch": round(done / self.plan.steps_per_epoch, 3)})
         return " ".join(f"{name} {value:.3f}" for name, value in losses.items())
 

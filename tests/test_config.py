@@ -46,6 +46,7 @@ def load(*words: str, path: Path = DEMO):
         ("run=???", ["run"]),
         ("seed=true", ["seed = true", "valid integer"]),
         ("seed=99999999999999999999999", ["seed"]),
+        ("data.content.source=[a]", ["data.content.source"]),
         ("data.root=pictures", ["data.root = pictures", "data.content.source = synthetic has no root"]),
         ("data.augment.content.rotation=200", ["data.augment.content.rotation = 200", "less than or equal to 180"]),
         ("data.augment.style.hue=0.7", ["data.augment.style.hue = 0.7", "0.5"]),
@@ -69,6 +70,22 @@ def test_one_root_for_both_domains() -> None:
     assert (data.content.root, data.style.root) == ("both", "own")
     data = load("data.root=both", "data.style.source=coco", path=cyclegan).data
     assert (data.style.source, data.style.root) == ("coco", "both")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("data: 5", "data.root=x"),
+        ("data: {content: 3}", "data.root=x"),
+        ("data: {content: {source: [a]}}", "data.root=x"),
+    ],
+)
+def test_one_root_over_a_wrong_recipe_is_still_one_line(text: str, word: str, tmp_path: Path) -> None:
+    recipe = tmp_path / "a.yaml"
+    recipe.write_text(f"run: r\nmethod: {{name: cyclegan}}\n{text}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(word, path=recipe)
+    assert "\n" not in str(caught.value)
 
 
 def test_one_root_in_a_recipe(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from engine.exits import DONE, USER_ERROR
 from tests.conftest import call
 
 
-def zipped(**files: bytes) -> bytes:
+def zipped(method: int = zipfile.ZIP_STORED, **files: bytes) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, content in files.items():
             archive.writestr(name.replace("__", "/"), content)
     return buffer.getvalue()
@@ -132,6 +132,13 @@ def test_unpacking_goes_on_and_overwrites_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "out/val2017/1.jpg").read_bytes() == b"somebody's own"
 
 
+def test_an_answer_that_is_not_the_archive_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    wanted = Archive(server.url, 10 * len(CONTENT))
+    with pytest.raises(DataError, match=f"answers with {len(CONTENT)} bytes, which is not the archive"):
+        fetch(wanted, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_damaged_or_hostile_archive_is_refused(tmp_path: Path) -> None:
     spoilt = bytearray(CONTENT)
     spoilt[spoilt.index(b"two")] ^= 1
@@ -139,6 +146,12 @@ def test_a_damaged_or_hostile_archive_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a.zip: is damaged"):
         unpack(tmp_path / "a.zip", tmp_path / "out")
     assert not (tmp_path / "out/val2017/2.jpg").exists()
+    for place in range(45, 60):  # in the middle of what is compressed
+        spoilt = bytearray(zipped(zipfile.ZIP_DEFLATED, text__a=bytes(range(256)) * 9))
+        spoilt[place] ^= 0xFF
+        (tmp_path / "b.zip").write_bytes(spoilt)
+        with pytest.raises(DataError, match="b.zip: is damaged"):
+            unpack(tmp_path / "b.zip", tmp_path / f"out{place}")
     (tmp_path / "a.zip").write_bytes(zipped(**{"..__..__escaped.txt": b"x"}))
     with pytest.raises(DataError, match="leads out of"):
         unpack(tmp_path / "a.zip", tmp_path / "out")

@@ -142,6 +142,35 @@ def test_one_root_serves_both_domains(tmp_path: Path) -> None:
     assert train_folders(tmp_path / "run", f"data.root={root}", "schedule.constant=1", "schedule.decay=0") == DONE
 
 
+def test_a_given_held_out_folder_leaves_all_of_a_side_to_train_on(tmp_path: Path) -> None:
+    draw(tmp_path / "both", *(f"trainA/{i}.png" for i in range(40)), "trainB/0.png")
+    draw(tmp_path / "test", "9.png")
+    options = {"held_out": str(tmp_path / "test")}
+    assert len(names(tmp_path / "both", **options)) == 40
+    assert names(tmp_path / "both", part="held_out", **options) == ["9.png"]
+
+
+def test_a_pattern_is_not_caught_in_a_loop_of_links(tmp_path: Path) -> None:
+    draw(tmp_path, "a/1.png", "a/2.png")
+    (tmp_path / "a/loop").symlink_to(tmp_path)
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert len(names(tmp_path / "**/*.png") + names(tmp_path / "**/*.png", part="held_out")) == 2
+
+
+def test_a_subfolder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch) -> None:
+    draw(tmp_path, "a/1.png", "b/2.png")
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ValueError, match=r"/b: this folder cannot be read \(Permission denied\)"):
+        names(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("root", "options", "problem"),
     [
@@ -171,7 +200,10 @@ def doubts(content: object, style: object) -> list[str]:
 def test_the_same_folder_for_both_domains_is_said(tmp_path: Path) -> None:
     draw(tmp_path, "a.png", "b.png", "c.png")
     same = FolderOptions(root=str(tmp_path))
-    assert "nothing to translate between" in doubts(same, same)[0]
+    assert "share 2 pictures" in doubts(same, same)[0]
+    draw(tmp_path, "part/d.png", "part/e.png", "part/f.png")
+    part = FolderOptions(root=str(tmp_path / "part"))
+    assert any("data.content and data.style share" in doubt for doubt in doubts(same, part))
     drawn = SyntheticOptions(scenes=3, held_out=2, size=16)
     assert doubts(same, drawn) == doubts(drawn, drawn) == []
 
@@ -184,4 +216,4 @@ def test_held_out_pictures_that_are_trained_on_are_said(tmp_path: Path) -> None:
     found = doubts(overlapping, SyntheticOptions(scenes=3, held_out=2, size=16))
     assert len(found) == 1
     assert "data.content: 2 of the 4 held-out pictures are trained on" in found[0]
-    assert "x.png = a.png; z.png = c.png" in found[0]
+    assert "x.png = a.png, z.png = c.png" in found[0]

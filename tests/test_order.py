@@ -1,18 +1,21 @@
 """The order of an epoch and every draw are computed: the same for any workers, any start, any number of processes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from data.images import PictureError
-from data.loader import Shard, batches, open_training_data, steps_per_epoch
-from data.options import AugmentOptions, SyntheticOptions
+from data.loader import Shard, batches, batches_ahead, open_training_data, steps_per_epoch
+from data.options import AugmentOptions, FolderOptions, SyntheticOptions
 from data.source import DataError
 from data.transforms import build_augmentation
 from data.unpaired import Unpaired
 from engine.config import AugmentConfig, DataConfig
 from tests.broken_files import picture
+from tests.conftest import ROOT, TINY, call
 
 CPU = torch.device("cpu")
 
@@ -194,3 +197,47 @@ def test_positions_are_computed_and_not_stored() -> None:
     assert [far[0], far[3], far[4]] == [8 * 10**9 + 4, 8 * 10**9 + 7, 8 * 10**9 + 12]
     with pytest.raises(IndexError):
         far[len(far)]
+
+
+def test_training_reads_large_jpegs_as_drafts(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        picture(200, 200).save(tmp_path / name)
+    folder = FolderOptions(root=str(tmp_path))
+    assert (
+        open_training_data(DataConfig(content=folder, style=folder, size=16, load_size=24), 0).sources["style"].draft
+        == 24
+    )
+
+
+@pytest.mark.parametrize(("size", "workers", "batch", "ahead"), [(256, 8, 1, 8), (512, 2, 4, 2), (64, 2, 1, 16)])
+def test_what_is_read_ahead_fits_into_a_containers_shared_memory(
+    size: int, workers: int, batch: int, ahead: int
+) -> None:
+    dataset = Unpaired(Numbers(3), Numbers(3), 0, build_augmentation(16, 20), size=size)
+    assert batches_ahead(dataset, batch, workers) == ahead
+    assert ahead == 2 or ahead * workers * batch * 8 * size**2 <= 32 * 2**20
+
+
+def test_files_that_vanish_or_break_in_a_run_are_replaced_counted_and_said(tmp_path: Path, monkeypatch) -> None:
+    for domain in ("content", "style"):
+        (tmp_path / domain).mkdir()
+        for i in range(8):
+            picture(24, 24, seed=i).save(tmp_path / domain / f"{i}.png")
+    monkeypatch.setattr("data.doubts.find_doubts", lambda *arguments: _break(tmp_path / "content"))
+    roots = [f"data.{domain}.root={tmp_path / domain}" for domain in ("content", "style")]
+    tiny = [word for word in TINY if not word.startswith(("data.content.", "data.style."))]
+    words = [*tiny, *roots, "schedule.unit=steps", "schedule.constant=8", "schedule.decay=0"]
+    assert call("train", ROOT / "configs/cyclegan.yaml", f"run={tmp_path / 'run'}", *words) == 0
+    log = (tmp_path / "run/log.jsonl").read_text()
+    assert "replaced a picture that could not be read (no. 2)" in log
+    assert "no such file" in log
+    assert "truncated" in log
+    assert '"data/replaced": ' in log
+
+
+def _break(folder: Path) -> list[str]:
+    """Between the listing and the reading."""
+    (folder / "1.png").unlink()
+    for i in (2, 3, 4):
+        (folder / f"{i}.png").write_bytes((folder / f"{i}.png").read_bytes()[:200])
+    return []

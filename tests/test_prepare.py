@@ -298,3 +298,85 @@ def test_every_broken_file_is_listed_and_none_stops_the_rest(tmp_path: Path) -> 
     assert reasons.keys() == {f"bad-{i}.jpg" for i in range(len(BAD))}
     assert all(word in reasons[f"bad-{i}.jpg"] for i, (_, word) in enumerate(BAD.values()))
     assert len(table(tmp_path / "out/index.csv")) == len(ODD)
+
+
+# -- names and places ------------------------------------------------------------------------------------------
+
+
+def test_no_two_pictures_share_an_output(tmp_path: Path) -> None:
+    names = ("a.png", "a.png.jpg", "a.png.jpg.jpg", "a.jpg", "a.JPG", "b.jpeg", "b.jpeg.jpg")
+    (tmp_path / "in").mkdir()
+    for seed, name in enumerate(names):
+        picture(20 + seed, 20, seed=seed).save(tmp_path / "in" / name)
+    assert prepare(tmp_path / "in", tmp_path / "out") == DONE
+    rows = table(tmp_path / "out/index.csv")
+    assert {row["original"] for row in rows} == set(names)
+    assert len({row["path"] for row in rows}) == len(names)
+    widths = {row["original"]: Image.open(tmp_path / "out/pictures" / row["path"]).width for row in rows}
+    assert widths == {name: round((20 + seed) * 16 / 20) for seed, name in enumerate(names)}
+
+
+def test_sources_are_taken_as_they_are_written(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    for i, folder in enumerate(("a", "a #1", "x: y")):
+        Path(folder).mkdir()
+        for j in range(i + 1):
+            picture(20, 20, seed=10 * i + j).save(Path(folder) / f"{j}.png")
+    for source, count in (("a #1", 2), ("x: y", 3), ("*/0.png", 3)):
+        assert prepare(source, tmp_path / f"out of {count}{source[0] == '*'}") == DONE
+        assert len(table(tmp_path / f"out of {count}{source[0] == '*'}" / "index.csv")) == count
+    assert prepare("**/*", tmp_path / "everything") == DONE
+    capsys.readouterr()
+    assert prepare("**/*", tmp_path / "everything") == USER_ERROR
+    assert "is also a picture of the source" in capsys.readouterr().err
+
+
+def test_what_cannot_be_written_as_a_jpeg_costs_only_itself(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (2, 66000)).save(tmp_path / "in/tower.png")
+    long_name = "画" * 83 + ".jpg"
+    picture(20, 20).save(tmp_path / "in" / long_name)
+    picture(20, 20, seed=1).save(tmp_path / "in" / ("n" * 251 + ".png"))
+    assert prepare(tmp_path / "in", tmp_path / "out") == SOME_FAILED
+    assert [row["original"] for row in table(tmp_path / "out/index.csv")] == [long_name]
+    reasons = [row["reason"] for row in table(tmp_path / "out/bad_files.csv")]
+    assert all("cannot be written as" in reason for reason in reasons)
+    assert len(reasons) == 2
+
+
+def test_a_picture_in_both_lists_is_held_out(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("".join(f"tree/deep/{i}.jpg\n" for i in range(5)))
+    (tmp_path / "test.txt").write_text("tree/deep/2.jpg\ntree/deep/9.jpg\n")
+    assert prepare(tmp_path / "train.txt", tmp_path / "out", f"held_out={tmp_path / 'test.txt'}") == DONE
+    parts = {row["original"][-5:]: row["part"] for row in table(tmp_path / "out/index.csv")}
+    assert {name for name, part in parts.items() if part == "held_out"} == {"2.jpg", "9.jpg"}
+    assert source_change(tmp_path / "out") == ""
+    (tree / "deep/9.jpg").unlink()
+    assert "9.jpg" in source_change(tmp_path / "out")
+
+
+def test_one_process_at_a_time(tree: Path, tmp_path: Path, capsys) -> None:
+    prepare(tree, tmp_path / "out")
+    holder = (
+        f"import fcntl, time; f = open({str(tmp_path / 'out/.lock')!r}, 'w'); fcntl.lockf(f, fcntl.LOCK_EX); "
+        "print(flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", holder], stdout=subprocess.PIPE)
+    try:
+        process.stdout.readline()
+        assert prepare(tree, tmp_path / "out") == USER_ERROR
+        assert "another process prepares it" in capsys.readouterr().err
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_of_a_data_set_of_two_the_side_must_be_said(tmp_path: Path, capsys) -> None:
+    for i, name in enumerate(("trainA/1.png", "trainB/2.png", "testB/3.png")):
+        (tmp_path / "both" / name).parent.mkdir(parents=True)
+        picture(20, 20, seed=i).save(tmp_path / "both" / name)
+    assert prepare(tmp_path / "both", tmp_path / "out") == USER_ERROR
+    assert "say side=A or side=B" in capsys.readouterr().err
+    assert prepare(tmp_path / "both", tmp_path / "out", "side=B") == DONE
+    found = {row["original"]: row["part"] for row in table(tmp_path / "out/index.csv")}
+    assert found == {"trainB/2.png": "train", "testB/3.png": "held_out"}

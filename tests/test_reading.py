@@ -93,7 +93,27 @@ def test_exif_orientation_is_applied(orientation: int, tmp_path: Path) -> None:
     assert found.getpixel((3, 3))[0] > 200
     assert found.getpixel((28, 12))[2] > 200
     with (tmp_path / "p.jpg").open("rb") as file:
-        assert upright_size(file) == (32, 16)
+        assert upright_size(file, found) == (32, 16)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_other_formats_are_turned_upright_too(kind: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (16, 32)).save(tmp_path / "p", kind, exif=exif)
+    with (tmp_path / "p").open("rb") as file:
+        found = decode(file, "p")
+        file.seek(0)
+        assert found.size == upright_size(file, found) == (32, 16)
+
+
+def test_a_float_picture_with_an_infinite_value_keeps_the_others(tmp_path: Path) -> None:
+    values = np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4)
+    values[0, 0] = np.inf
+    Image.fromarray(values).save(tmp_path / "f.tif")
+    found = np.asarray(open_picture(tmp_path / "f.tif"))[..., 0]
+    assert found[3, 3] == 255
+    assert abs(int(found[2, 0]) - 136) <= 1
 
 
 def test_transparency_is_composited_over_white(tmp_path: Path) -> None:
