@@ -103,8 +103,8 @@ def prepare(arguments: argparse.Namespace) -> int:
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
-    if arguments.size < 16 or arguments.workers < 1 or arguments.min_side < 0:
-        raise UserError("--size must be at least 16, --workers at least 1 and --min-side at least 0")
+    if not 16 <= arguments.size <= 8192 or arguments.workers < 1 or arguments.min_side < 0:
+        raise UserError("--size must be 16 to 8192, --workers at least 1 and --min-side at least 0")
     source, destination = Path(arguments.source), arguments.destination
     if destination.resolve().is_relative_to(source.resolve()):
         raise UserError(f"{destination}: lies in the source {source}; choose a folder outside of it")
@@ -126,7 +126,7 @@ def refuse_own_output(destination: Path, found) -> None:
 def carry_out(arguments: argparse.Namespace, task, found, record: dict) -> int:
     from data.prepared import finish, summary
     from data.preparing import Journal, index_rows, prepare_rest, remove_leftovers, still_good
-    from engine.progress import progress, say
+    from engine.progress import printable, progress, say
     from engine.signals import StopRequest
 
     destination, entries = arguments.destination, found.entries
@@ -147,7 +147,7 @@ def carry_out(arguments: argparse.Namespace, task, found, record: dict) -> int:
                 return STOPPED
     rows, bad, duplicates = index_rows(task, entries, outcomes)
     finish(destination, rows, bad, duplicates, found.stamps, record)
-    print(summary(rows, len(bad), len(duplicates), destination))
+    print(printable(summary(rows, len(bad), len(duplicates), destination)))
     return SOME_FAILED if bad else DONE
 
 
@@ -186,8 +186,8 @@ def draw(arguments: argparse.Namespace) -> int:
     from data.synthetic import open_synthetic
     from engine.progress import progress
 
-    if arguments.scenes < 1 or arguments.size < 16:
-        raise UserError("--scenes must be at least 1 and --size at least 16")
+    if arguments.scenes < 1 or not 16 <= arguments.size <= 8192 or arguments.seed < 0:
+        raise UserError("--scenes must be at least 1, --size 16 to 8192 and --seed at least 0")
     options = SyntheticOptions(
         scenes=arguments.scenes, held_out=arguments.scenes, size=arguments.size, seed=arguments.seed
     )
@@ -195,21 +195,21 @@ def draw(arguments: argparse.Namespace) -> int:
     sources = {"photographs": photographs, "paintings": photographs.counterpart()}
     made_by = {"seed": arguments.seed, "size": arguments.size, "part": arguments.part}
     record = arguments.destination / "scenes.json"
-    if record.exists() and record.read_text() != json.dumps(made_by):
-        raise UserError(f"{arguments.destination}: holds other scenes, see {record}; choose another folder")
     try:
+        if record.exists() and record.read_text(errors="replace") != json.dumps(made_by):
+            raise UserError(f"{arguments.destination}: holds other scenes, see {record}; choose another folder")
         for name in sources:
             (arguments.destination / name).mkdir(parents=True, exist_ok=True)
         record.write_text(json.dumps(made_by))
+        with progress(2 * arguments.scenes, "picture", "draw") as bar:
+            for name, source in sources.items():
+                for index in range(len(source)):
+                    path = arguments.destination / name / source.name(index)
+                    if not path.exists():
+                        save_picture(source[index], path)
+                    bar.update()
     except OSError as error:
-        raise UserError(f"{arguments.destination}: cannot be made ({error.strerror})") from error
-    with progress(2 * arguments.scenes, "picture", "draw") as bar:
-        for name, source in sources.items():
-            for index in range(len(source)):
-                path = arguments.destination / name / source.name(index)
-                if not path.exists():
-                    save_picture(source[index], path)
-                bar.update()
+        raise UserError(f"{arguments.destination}: cannot be written ({error.strerror})") from error
     print(f"{arguments.scenes} scenes in {' and '.join(str(arguments.destination / name) for name in sources)}")
     return DONE
 

@@ -17,7 +17,7 @@ from data.folder import list_pictures
 from data.labels import MANY, Labels, LazyLabels, check_known
 from data.names import Names
 from data.options import CocoOptions
-from data.source import DataError
+from data.source import DataError, EmptyPartError
 
 PARTS = {"train": "train", "held_out": "val"}  # ours -> COCO's
 YEARS = ("2017", "2014")
@@ -96,21 +96,31 @@ def read_annotations(path: Path) -> Annotations:
     """An instances_*.json file."""
     try:
         content = json.loads(path.read_bytes())
-        categories = {entry["id"]: entry["name"] for entry in content["categories"]}
-        supercategory = {entry["name"]: entry["supercategory"] for entry in content["categories"]}
+        categories = {entry["id"]: _text(entry["name"]) for entry in content["categories"]}
+        supercategory = {_text(entry["name"]): _text(entry["supercategory"]) for entry in content["categories"]}
         pictures = {
-            entry["id"]: (entry["file_name"], Annotation(entry["width"], entry["height"], entry.get("license", 0)))
+            entry["id"]: (
+                _text(entry["file_name"]),
+                Annotation(int(entry["width"]), int(entry["height"]), int(entry.get("license", 0))),
+            )
             for entry in content["images"]
         }
         for entry in content["annotations"]:
             area = pictures[entry["image_id"]][1].area
             category = categories[entry["category_id"]]
-            area[category] = area.get(category, 0.0) + entry["area"]
+            area[category] = area.get(category, 0.0) + float(entry["area"])
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: not COCO's instances format ({type(error).__name__}: {error})") from error
     return Annotations(dict(pictures.values()), supercategory)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    value.encode()  # half a character is no text either
+    return value
 
 
 def _labels(path: Path, names: Names) -> dict[str, Labels]:
@@ -123,7 +133,7 @@ def _picture_folder(root: Path, part: str, option: str) -> Path:
             return root / f"{part}{year}"
     looked_for = " or ".join(f"{part}{year}/" for year in YEARS)
     problem = "holds no" if root.is_dir() else "no such folder; it should hold"
-    raise DataError(f"{option} = {root}: {problem} {looked_for}")
+    raise EmptyPartError(f"{option} = {root}: {problem} {looked_for}")
 
 
 def _choose(names: list[str], annotations: Annotations, options: CocoOptions, section: str) -> list[str]:
@@ -148,5 +158,7 @@ def _choose(names: list[str], annotations: Annotations, options: CocoOptions, se
 
     left = [name for name in annotated if chosen(name)]
     if not left:
-        raise DataError(f"{section}: none of {len(annotated)} annotated pictures is left by its choices; widen them")
+        raise EmptyPartError(
+            f"{section}: none of {len(annotated)} annotated pictures is left by its choices; widen them"
+        )
     return left

@@ -1,5 +1,6 @@
 """What a choice of pictures may have got wrong without being an error: said when training starts."""
 
+import csv
 import dataclasses
 import hashlib
 import os
@@ -82,13 +83,15 @@ def shared_pictures(train: Source, held_out: Source) -> list[tuple[str, str]]:
 def source_change(root: Path) -> str:
     """What of a prepared folder's source has changed; "" if nothing has, or if the source is not there any more."""
     given = read_record(root).get("options")
+    if not isinstance(given, dict):
+        return f"it cannot be compared: {root / 'prepared.json'} is damaged; prepare it anew in another folder"
     try:
         places = [given["root"], given.get("held_out", "")]
         stores = [files for place in places if place and (files := _files_of(given["source"], place))]
         if not stores:
             return ""
         return describe_changes(root, sorted({stamp for files in stores for stamp in files.inventory()}))
-    except (DataError, OSError, TypeError, KeyError, IndexError, ValueError) as error:
+    except (OSError, TypeError, KeyError, IndexError, ValueError, csv.Error) as error:
         return f"it cannot be compared ({error})"
 
 

@@ -37,7 +37,7 @@ def open_folder(options: FolderOptions, domain: str, part: str) -> FileSource:
     if part == "held_out" and options.held_out:
         return FileSource(*find_files(options.held_out, f"data.{domain}.held_out"))
     side = options.side or SIDES[domain]
-    if options.side or (Path(options.root) / f"train{side}").is_dir():
+    if options.side or any((Path(options.root) / f"train{each}").is_dir() for each in SIDES.values()):
         files, names, given = _find_side(Path(options.root), side, part, option)
     else:
         (files, names), given = find_files(options.root, option), False
@@ -73,8 +73,11 @@ def read_list(path: Path, option: str) -> list[str]:
         ]
     except OSError as error:
         raise DataError(f"{option} = {path}: cannot be read ({error.strerror})") from error
+    for number, line in enumerate(lines, 1):
+        if "\0" in line:
+            raise DataError(f"{option} = {path}: line {number} holds a NUL byte, which no path can")
     names = list(dict.fromkeys(os.path.normpath(line) for line in lines if line.strip()))
-    pictures = [name for name in names if name.lower().endswith(EXTENSIONS)]
+    pictures = [n for n in names if n.lower().endswith(EXTENSIONS) and not os.path.basename(n).startswith(".")]
     if not pictures:
         raise DataError(
             f"{option} = {path}: no pictures among its {len(names)} lines (looked for {' '.join(EXTENSIONS)})"

@@ -6,6 +6,7 @@ Everything is read by Pillow: other decoders crash the process on files that Pil
 import contextlib
 import hashlib
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,8 +79,10 @@ def naming(path: str | Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise PictureError(path, "no such file") from None
-    except OSError as error:
-        raise PictureError(path, error.strerror or str(error)) from error
+    except PictureError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a byte that no path can hold
+        raise PictureError(path, getattr(error, "strerror", None) or str(error)) from error
 
 
 def decode(file: BinaryIO, path: str | Path, draft: int = 0) -> Image.Image:
@@ -173,6 +176,11 @@ def resize(image: Image.Image, width: int, height: int) -> np.ndarray:
     interleaved = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     resized = functional.interpolate(interleaved, (height, width), mode="bicubic", antialias=True)
     return resized[0].permute(1, 2, 0).numpy()
+
+
+def is_leftover(name: str) -> bool:
+    """The name is that of a temporary file of save_picture's."""
+    return re.fullmatch(r"\.[0-9a-f]{12}\.\d+\.tmp\.\w+", name) is not None
 
 
 def _digest(name: str) -> str:

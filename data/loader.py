@@ -124,10 +124,17 @@ def read_batches(dataset: Unpaired, positions: Positions, workers: int, pinned: 
         prefetch_factor=batches_ahead(dataset, positions.share, workers) if workers else None,
         worker_init_fn=_leave_signals_to_the_parent,
     )
-    for arrays in loader:
-        if isinstance(arrays, DataError):
-            raise arrays
-        yield arrays
+    iterator = iter(loader)
+    try:
+        for arrays in iterator:
+            if isinstance(arrays, DataError):
+                raise arrays
+            yield arrays
+    finally:
+        if workers:
+            # After an error they would wait for work for ever, and they do not hear the SIGTERM by which
+            # multiprocessing ends its children.
+            iterator._shutdown_workers()
 
 
 def batches_ahead(dataset: Unpaired, batch_size: int, workers: int) -> int:

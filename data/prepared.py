@@ -31,6 +31,7 @@ from data.source import DataError
 
 VERSION = 2  # of this layout
 OWN_COLUMNS = ("path", "part", "width", "height", "original", "original_width", "original_height", "sha256")
+FIRST = ("prepared.json.tmp", ".lock")  # all that a kill at the very beginning can leave
 NAMED = 3  # files in a message
 
 
@@ -77,6 +78,8 @@ def read_index(root: Path, option: str) -> Index:
     try:
         stat = path.stat()
         return _read_index(path, stat.st_mtime_ns, stat.st_size)
+    except csv.Error as error:
+        raise DataError(f"{path}: is damaged ({error}); run prepare.py again") from error
     except OSError as error:
         raise DataError(
             f"{option} = {root}: no finished preparation ({path}: {error.strerror}); run prepare.py"
@@ -124,12 +127,13 @@ def claimed(destination: Path, record: Mapping[str, object]) -> Iterator[None]:
         if changed:
             was = ", ".join(f"{key} = {before.get(key)}" for key in changed)
             raise DataError(f"{destination}: was prepared otherwise ({was}); choose another folder")
-    elif destination.is_dir() and any(destination.iterdir()):
+    elif destination.is_dir() and any(path.name not in FIRST for path in destination.iterdir()):
         raise DataError(f"{destination}: holds other files; choose an empty folder")
     try:
-        (destination / "pictures").mkdir(parents=True, exist_ok=True)
+        destination.mkdir(parents=True, exist_ok=True)
         if before is None:
             _write(path, json.dumps(record, indent=1))
+        (destination / "pictures").mkdir(exist_ok=True)
         lock = open(destination / ".lock", "w")  # noqa: SIM115
     except OSError as error:
         raise DataError(f"{destination}: cannot be made ({error.strerror})") from error

@@ -16,11 +16,13 @@ from PIL import Image
 
 from data import open_source
 from data.files import Files, Stamp, is_below
-from data.images import EXTENSIONS, PictureError, decode, save_picture, upright_size
-from data.source import DataError
+from data.images import EXTENSIONS, PictureError, decode, is_leftover, save_picture, upright_size
+from data.source import DataError, EmptyPartError
 from data.worker_pool import in_workers
 
 SUFFIXES = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "bmp": (".bmp",)}  # the first is put behind other names
+# Errors of writing one picture that say nothing of the disk: its size or its name, or a folder of that name.
+OF_THIS_NAME = (None, errno.ENAMETOOLONG, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 OUTSIDE = "_outside"  # folder of the pictures that a list names by paths that lead out of its own folder
 
 
@@ -88,9 +90,11 @@ def list_entries(options: object) -> Entries:
     for part in ("held_out", "train"):
         try:
             source = open_source(options, "content", part)
-        except DataError as error:
-            problems[part] = str(error).replace("data.content.", "").replace("data.content", "the source")
+        except EmptyPartError as error:
+            problems[part] = _without_domain(error)
             continue
+        except DataError as error:
+            raise DataError(_without_domain(error)) from error
         stores.append(source.files)
         labels = {kind: source.labels[kind] for kind in source.labels}
         for index, name in enumerate(source.names):
@@ -102,6 +106,11 @@ def list_entries(options: object) -> Entries:
     stamps = sorted({stamp for files in stores for stamp in files.inventory()})
     said = [f"no picture for the {part} part: {problem}" for part, problem in problems.items()]
     return Entries(stores[-1], entries, stamps, said)
+
+
+def _without_domain(error: DataError) -> str:
+    """Here a source is given by itself and not as data.content."""
+    return str(error).replace("data.content.", "").replace("data.content", "the source")
 
 
 def index_rows(
@@ -155,7 +164,7 @@ def prepare_picture(task: Task, path: str) -> Outcome:
         output.parent.mkdir(parents=True, exist_ok=True)
         save_picture(image, output)
     except (OSError, ValueError) as error:
-        if getattr(error, "errno", None) not in (None, errno.ENAMETOOLONG):
+        if getattr(error, "errno", None) not in OF_THIS_NAME:
             raise
         return Outcome(**known, reason=f"cannot be written as {output.name[-20:]}: {error}")
     return Outcome(**known, original_width=size[0], original_height=size[1], width=image.width, height=image.height)
@@ -212,7 +221,8 @@ class Journal:
                     outcome = Outcome(**json.loads(line))
                 except (ValueError, TypeError):
                     continue
-                outcomes[outcome.path] = outcome
+                if isinstance(outcome.path, str):
+                    outcomes[outcome.path] = outcome
         return outcomes
 
     def append(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
@@ -254,7 +264,8 @@ def _is_unchanged(task: Task, outcome: Outcome) -> bool:
 def remove_leftovers(pictures: Path) -> None:
     """Half-written pictures of a preparation that was killed."""
     for path in pictures.rglob(".*.tmp.*"):
-        path.unlink()
+        if is_leftover(path.name):
+            path.unlink()
 
 
 def find_duplicates(outcomes: Sequence[Outcome]) -> dict[str, str]:

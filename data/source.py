@@ -12,6 +12,10 @@ class DataError(ValueError):
     exit_code = 2
 
 
+class EmptyPartError(DataError):
+    """A data set has no picture for one of its parts; the other may have."""
+
+
 class Source(Protocol):
     """An indexable collection of pictures of one domain, cheap to copy into a loader's worker."""
 

@@ -15,7 +15,7 @@ from data.folder import list_pictures, place
 from data.labels import Labels, check_known
 from data.names import Names
 from data.options import WikiartOptions
-from data.source import DataError
+from data.source import DataError, EmptyPartError
 from data.wikiart_shards import find_shards, open_shards
 
 LIST_FOLDERS = ("Style", "Artist", "Genre", "wikiart_csv", ".")
@@ -53,7 +53,7 @@ def open_wikiart(options: WikiartOptions, domain: str, part: str) -> FileSource:
     held_out = _held_out(chosen, root, options.held_out_share)
     kept = [painting for painting in chosen if (painting.path in held_out) == (part == "held_out")]
     if not kept:
-        raise DataError(f"{section}: of the {len(chosen)} paintings chosen none is left for the {part} part")
+        raise EmptyPartError(f"{section}: of the {len(chosen)} paintings chosen none is left for the {part} part")
     labels = {kind: Labels.of([getattr(painting, kind) for painting in kept]) for kind in KINDS}
     return FileSource(files, Names(painting.path for painting in kept), labels)
 

@@ -77,14 +77,28 @@ def _read_labels(path: Path) -> tuple[object, dict[str, dict[int, str]]]:
         missing = {"image", *KINDS} - set(file.schema_arrow.names)
         if missing:
             raise DataError(f"{path}: not a shard of huggan/wikiart, it has no column {', '.join(sorted(missing))}")
+        _check_types(file.schema_arrow)
         metadata = (file.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
         features = json.loads(metadata).get("info", {}).get("features", {})
-        names = {kind: dict(enumerate(features.get(kind, {}).get("names", []))) for kind in KINDS}
+        names = {kind: dict(enumerate(map(str, features.get(kind, {}).get("names") or []))) for kind in KINDS}
         return file.read(columns=list(KINDS)), names
-    except (OSError, ValueError, AttributeError) as error:  # pyarrow's own errors are among them
+    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:  # pyarrow's own errors are among them
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: a damaged shard ({' '.join(str(error).split())[:160]}); download it again") from error
+
+
+def _check_types(schema: object) -> None:
+    """Raises TypeError, naming the column."""
+    import pyarrow.types as types
+
+    image = schema.field("image").type
+    content = image.field("bytes").type if types.is_struct(image) and image.get_field_index("bytes") >= 0 else None
+    if content is None or not (types.is_binary(content) or types.is_large_binary(content)):
+        raise TypeError(f"its column image is {image} and not {{bytes, path}}")
+    for kind in KINDS:
+        if not types.is_integer(schema.field(kind).type):
+            raise TypeError(f"its column {kind} is {schema.field(kind).type} and not a whole number")
 
 
 def _picture_bytes(path: str, row: int) -> bytes | None:

@@ -7,6 +7,7 @@ what it means to fix. Nothing here imports torch, so a mistake is answered at on
 
 import dataclasses
 import difflib
+import json
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Le, Lt
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -24,6 +25,7 @@ from engine.exits import UserError
 
 Count = Annotated[int, Ge(0)]
 Positive = Annotated[int, Ge(1)]
+MAX_SIDE = 8192  # px
 
 
 class ConfigError(UserError):
@@ -45,8 +47,8 @@ class DataConfig:
     root: str = ""  # of both domains, where they do not name their own
     content: Any = None  # options of one of SOURCES: the photographs
     style: Any = None  # options of one of SOURCES: the paintings
-    size: Annotated[int, Ge(16)] = 256  # px, side of a training picture
-    load_size: Annotated[int, Ge(16)] = 286  # px, pictures are resized to this before the random crop
+    size: Annotated[int, Ge(16), Le(MAX_SIDE)] = 256  # px, side of a training picture
+    load_size: Annotated[int, Ge(16), Le(MAX_SIDE)] = 286  # px, pictures are resized to this before the random crop
     keep_aspect: bool = False  # load_size is the shorter side; else pictures are stretched, as in the reference code
     flip: bool = True  # mirror half of the pictures
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -117,8 +119,8 @@ def load_config(path: str | Path, overrides: Sequence[str], methods: Mapping, so
         ConfigError: in one line, for the first mistake found.
     """
     values = _read_yaml(Path(path))
-    changes = _read_overrides(overrides)
     tags = _tagged_sections(methods, sources)
+    changes = _read_overrides(overrides, _text_keys(Config, tags))
     for key, (tag, _) in tags.items():
         _forget_options_of_another_choice(values, changes, key, tag)
     _spread_root(values, changes, sources)
@@ -140,7 +142,7 @@ def config_from_dict(values: dict, origin: str, methods: Mapping, sources: Mappi
 
 def options_from_words(schema: type, words: Sequence[str], given: Mapping[str, Any]) -> Any:
     """`key=value` words, and `given` values, as one of the options' dataclasses; raises ConfigError."""
-    changes = {**_read_overrides(words), **given}
+    changes = {**_read_overrides(words, _text_keys(schema, {})), **given}
     return _Reader("command line", _flat_keys(changes), {}).section(schema, changes, "")
 
 
@@ -194,17 +196,38 @@ def _read_yaml(path: Path) -> dict:
     return values
 
 
-def _read_overrides(words: Sequence[str]) -> dict:
+def _read_overrides(words: Sequence[str], text_keys: set[str]) -> dict:
+    """Values are YAML, but a text is what is written: `run=007`, `data.content.root=art #1`."""
+    read = []
     for word in words:
         key, equals, value = word.partition("=")
         if key.startswith("-"):
             raise ConfigError(f"command line: {word}: a setting is written without dashes: {word.lstrip('-')}")
         if not equals or not key or value == "???":  # OmegaConf's word for a missing value
             raise ConfigError(f"command line: {word}: a setting is written key=value, for example seed=1")
+        if not word.isprintable():
+            shown = word.encode("unicode_escape", "backslashreplace").decode()
+            raise ConfigError(
+                f"command line: {shown}: has bytes that a YAML file cannot hold; use a link of another name"
+            )
+        read.append(f"{key}={json.dumps(value)}" if key in text_keys else word)
     try:
-        return OmegaConf.to_container(OmegaConf.from_dotlist(list(words)), resolve=False)
+        return OmegaConf.to_container(OmegaConf.from_dotlist(read), resolve=False)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"command line: {' '.join(str(error).split())[:160]}") from error
+
+
+def _text_keys(schema: type, tags: Mapping[str, tuple[str, Mapping]], prefix: str = "") -> set[str]:
+    """Dotted keys whose values are any text, whichever choices are made."""
+    found: set[str] = set()
+    for name, hint in get_type_hints(schema, include_extras=True).items():
+        key = _join(prefix, name)
+        if hint is str:
+            found.add(key)
+        for nested in [e.options for e in tags[key][1].values()] if key in tags else [hint]:
+            if dataclasses.is_dataclass(nested):
+                found |= _text_keys(nested, tags, key)
+    return found
 
 
 def _forget_options_of_another_choice(values: dict, changes: dict, key: str, tag: str) -> None:

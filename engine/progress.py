@@ -42,5 +42,9 @@ def progress(total: int, unit: str, description: str, done: int = 0) -> tqdm:
 
 def say(line: str) -> None:
     """Print a line to the error stream without tearing a bar that is on the screen."""
-    line = line.encode(errors="backslashreplace").decode()  # file names need not be valid UTF-8
-    tqdm.write(line, file=sys.stderr)
+    tqdm.write(printable(line), file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Names of files need not be valid UTF-8; what is not is shown by its code."""
+    return text.encode(errors="backslashreplace").decode()

@@ -47,6 +47,8 @@ def load(*words: str, path: Path = DEMO):
         ("seed=true", ["seed = true", "valid integer"]),
         ("seed=99999999999999999999999", ["seed"]),
         ("data.content.source=[a]", ["data.content.source"]),
+        ("run=caf\udce9", ["run=caf\\udce9", "use a link of another name"]),
+        ("data.load_size=1000000000000", ["data.load_size", "less than or equal to 8192"]),
         ("data.root=pictures", ["data.root = pictures", "data.content.source = synthetic has no root"]),
         ("data.augment.content.rotation=200", ["data.augment.content.rotation = 200", "less than or equal to 180"]),
         ("data.augment.style.hue=0.7", ["data.augment.style.hue = 0.7", "0.5"]),
@@ -60,6 +62,14 @@ def test_a_wrong_setting_gets_one_line_that_names_it(word: str, parts: list[str]
     message = str(caught.value)
     assert "\n" not in message
     assert all(part in message for part in parts), message
+
+
+@pytest.mark.parametrize(
+    "text", ["007", "art #1", "12:30", "null", "x: y", "*/best", "[1890]", "{a}", "yes", "größe 画"]
+)
+def test_a_path_is_taken_as_it_is_written(text: str) -> None:
+    config = load(f"run={text}", f"data.style.root={text}", path=ROOT / "configs/cyclegan.yaml")
+    assert (config.run, config.data.style.root) == (text, text)
 
 
 def test_one_root_for_both_domains() -> None:

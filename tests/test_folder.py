@@ -176,12 +176,16 @@ def test_a_subfolder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch) -
     [
         ("list.txt", {}, "no pictures among its 1 lines"),
         ("*.jpg", {}, "matches no file"),
-        ("*.txt", {}, "no pictures among the 1 files that match"),
+        ("*.txt", {}, "no pictures among the 2 files that match"),
         (".", {"side": "A"}, "trainA: no such folder"),
+        ("half", {}, "trainA: no such folder"),
+        ("nul.txt", {}, "line 2 holds a NUL byte"),
     ],
 )
 def test_a_wrong_list_pattern_or_side_is_named(root: str, options: dict, problem: str, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("notes.doc\n")
+    (tmp_path / "nul.txt").write_bytes(b"a.jpg\nb\0.jpg\n")
+    draw(tmp_path / "half", "trainB/1.png", "trainB/2.png")
     with pytest.raises(DataError, match=rf"data\.content\.root.*{problem}"):
         names(tmp_path / root, **options)
 

@@ -1,5 +1,7 @@
 """The order of an epoch and every draw are computed: the same for any workers, any start, any number of processes."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -241,3 +243,21 @@ def _break(folder: Path) -> list[str]:
     for i in (2, 3, 4):
         (folder / f"{i}.png").write_bytes((folder / f"{i}.png").read_bytes()[:200])
     return []
+
+
+class Broken(Numbers):
+    def __getitem__(self, index: int) -> Image.Image:
+        raise RuntimeError("a bug")
+
+
+def test_an_error_in_a_worker_ends_the_worker(tmp_path: Path) -> None:
+    """In a process of its own, that would hang for ever at its end."""
+    code = (
+        "import torch\n"
+        "from data.loader import batches\n"
+        "from tests.test_order import Broken, unpaired\n"
+        "next(batches(unpaired(Broken(3), Broken(3)), 1, 0, 4, 1, torch.device('cpu')))\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert found.returncode == 1
+    assert "a bug" in found.stderr

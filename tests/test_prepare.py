@@ -380,3 +380,54 @@ def test_of_a_data_set_of_two_the_side_must_be_said(tmp_path: Path, capsys) -> N
     assert prepare(tmp_path / "both", tmp_path / "out", "side=B") == DONE
     found = {row["original"]: row["part"] for row in table(tmp_path / "out/index.csv")}
     assert found == {"trainB/2.png": "train", "testB/3.png": "held_out"}
+
+
+# -- damage ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("record", ["[]", "3", "", "{", "{}"])
+def test_a_damaged_record_is_one_line_and_a_warning(record: str, tree: Path, tmp_path: Path) -> None:
+    prepare(tree, tmp_path / "out")
+    (tmp_path / "out/prepared.json").write_text(record)
+    assert prepare(tree, tmp_path / "out") == USER_ERROR
+    assert "prepared.json is damaged" in source_change(tmp_path / "out")
+
+
+def test_a_kill_at_the_very_beginning_leaves_nothing_in_the_way(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/prepared.json.tmp").write_text("{")
+    assert prepare(tree, tmp_path / "out") == SOME_FAILED
+    assert prepare(tree, tmp_path / "out") == SOME_FAILED
+
+
+def test_a_damaged_journal_and_odd_neighbours_cost_nothing(tree: Path, tmp_path: Path) -> None:
+    (tree / ".x.tmp.d").mkdir()
+    picture(20, 20, seed=30).save(tree / ".x.tmp.d/a.jpg")
+    (tree / "deep/0.png.jpg").mkdir()
+    picture(20, 20, seed=31).save(tree / "deep/0.png.jpg/in.jpg")
+    picture(20, 20, seed=32).save(tree / "deep/0.png")
+    assert prepare(tree, tmp_path / "out") == SOME_FAILED
+    with (tmp_path / "out/journal.jsonl").open("a") as file:
+        file.write('{"path": [1], "file_size": 1, "modified": 2}\n{"path"\n[]\nnull\n')
+    (tmp_path / "out/pictures/.my.tmp.png").touch()
+    assert prepare(tree, tmp_path / "out") == SOME_FAILED
+    assert (tmp_path / "out/pictures/.my.tmp.png").exists()
+    kept = {row["original"] for row in table(tmp_path / "out/index.csv")}
+    bad = {row["path"] for row in table(tmp_path / "out/bad_files.csv")}
+    assert {"deep/0.png", "deep/0.png.jpg/in.jpg"} <= kept | bad
+    assert ".x.tmp.d/a.jpg" in kept
+
+
+def test_a_damaged_index_is_one_line(tree: Path, tmp_path: Path) -> None:
+    prepare(tree, tmp_path / "out")
+    index = tmp_path / "out/index.csv"
+    text = index.read_text()
+    index.write_text(text.replace("\n", '\n"', 1) + "x" * 200_000)
+    with pytest.raises(DataError, match="index.csv: is damaged|line 2: .* columns instead of"):
+        open_source(PreparedOptions(root=str(tmp_path / "out")), "content", "train")
+
+
+def test_drawing_answers_mistakes_in_one_line(tmp_path: Path) -> None:
+    assert call("prepare", "synthetic", tmp_path / "a", "--seed", "-1") == USER_ERROR
+    (tmp_path / "b/scenes.json").mkdir(parents=True)
+    assert call("prepare", "synthetic", tmp_path / "b") == USER_ERROR

@@ -16,7 +16,7 @@ from data.doubts import source_change
 from data.names import Names
 from data.options import CocoOptions, PreparedOptions, WikiartOptions
 from data.source import DataError
-from engine.exits import DONE
+from engine.exits import DONE, USER_ERROR
 from tests.broken_files import encoded, picture
 from tests.conftest import call
 
@@ -97,7 +97,13 @@ def test_the_supercategory_that_covers_most_is_the_label(coco: Path) -> None:
 
 def test_a_part_without_pictures_is_said(coco: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path.with_name(f"{tmp_path.name}-out")
-    assert call("prepare", "coco", coco, out, "categories=[dog]", "--size", "16", "--workers", "1") == DONE
+    words = ("prepare", "coco", coco, out, "categories=[dog]", "--size", "16", "--workers", "1")
+    assert call(*words) == USER_ERROR
+    assert "instances_val2017.json: no such file" in capsys.readouterr().err
+    content = json.loads((coco / "annotations/instances_train2017.json").read_text())
+    content |= {"images": [{"id": 9, "file_name": "9.jpg", "width": 20, "height": 16}], "annotations": []}
+    (coco / "annotations/instances_val2017.json").write_text(json.dumps(content))
+    assert call(*words) == DONE
     assert "no picture for the held_out part" in capsys.readouterr().err
 
 
@@ -112,6 +118,27 @@ def test_a_part_without_pictures_is_said(coco: Path, tmp_path: Path, capsys) -> 
 def test_a_choice_of_nothing_is_answered_with_what_there_is(coco: Path, choice: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         open_source(CocoOptions(root=str(coco), **choice), "content", "train")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"width": 640', '"width": null'),
+        ('"name": "dog"', '"name": 3'),
+        ('"supercategory": "person"', '"supercategory": null'),
+        ('"file_name": "1.jpg"', '"file_name": ["1.jpg"]'),
+        ('"name": "dog"', '"name": "\\ud800dog"'),
+        ('"area": 100.0', '"area": {}'),
+        ('"images": [', '"images": ' + 10_000 * "["),
+    ],
+)
+def test_annotations_of_odd_types_are_one_line(coco: Path, old: str, new: str) -> None:
+    path = coco / "annotations/instances_train2017.json"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(DataError, match="not COCO's instances format"):
+        open_source(CocoOptions(root=str(coco), min_side=10), "content", "train")
 
 
 @pytest.mark.parametrize(
@@ -285,6 +312,22 @@ def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
         names(tmp_path)
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a"]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"a.parquet: not a shard of huggan/wikiart, it has no column artist, genre"):
+        names(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("image", [b"\x89PNG"], "its column image is binary and not"),
+        ("image", [{"path": "a.jpg"}], "and not {bytes, path}"),
+        ("image", [{"bytes": "text", "path": None}], "and not {bytes, path}"),
+        ("artist", [[1]], "its column artist is list"),
+    ],
+)
+def test_a_shard_of_another_layout_is_named(column: str, values: list, message: str, tmp_path: Path) -> None:
+    columns = {"image": [{"bytes": b"x", "path": None}], "artist": [1], "genre": [0], "style": [0]} | {column: values}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=message):
         names(tmp_path)
 
 
