@@ -69,3 +69,73 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Te
     (slope,) = torch.autograd.grad(scores, between, create_graph=True)
     # The added constant keeps the root's derivative finite where a slope is exactly zero.
     return ((slope.square().sum(dim=(1, 2, 3)) + 1e-12).sqrt() - 1).square().mean()
+
+
+# -- of features: style is what remains of them when places are forgotten --------------------------------------
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """[N, C, H, W] -> [N, C, C], the mean over places of the products of channels (Gatys et al. 2016, Eq. 3: the sum).
+
+    Johnson et al. 2016, Eq. 3, divide by C as well; a weight of the layer can do that.
+    """
+    flat = features.flatten(2)
+    return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+
+def channel_statistics(features: Tensor, epsilon: float = 1e-5) -> tuple[Tensor, Tensor]:
+    """[N, C, H, W] -> mean and standard deviation of every channel over its places, [N, C, 1, 1] each (Huang and
+    Belongie 2017, Eq. 5 and 6; epsilon is under the root)."""
+    variance, mean = torch.var_mean(features, dim=(2, 3), keepdim=True, correction=0)
+    return mean, (variance + epsilon).sqrt()
+
+
+def moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """[N, C, H, W] -> mean [N, C] and covariance [N, C, C] of the channels over the places."""
+    flat = features.flatten(2)
+    mean = flat.mean(dim=2)
+    centred = flat - mean.unsqueeze(2)
+    return mean, centred @ centred.transpose(1, 2) / flat.shape[2]
+
+
+def wasserstein2(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> Tensor:
+    """Squared Wasserstein-2 distance of Gaussians, [N] (Dowson and Landau 1982):
+    |mean_a - mean_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2).
+
+    Shape: means [N, C], covariances [N, C, C]. Its gradient reaches the first pair.
+    """
+    root_b = matrix_root(covariance_b)
+    cross = matrix_root(root_b @ covariance_a @ root_b)
+    trace = (covariance_a + covariance_b - 2 * cross).diagonal(dim1=1, dim2=2).sum(1)
+    return (mean_a - mean_b).square().sum(1) + trace
+
+
+def matrix_root(matrix: Tensor, iterations: int = 15, epsilon: float = 1e-6) -> Tensor:
+    """Square root of positive semi-definite matrices [N, C, C], by Newton and Schulz: products alone, whose gradient
+    is finite where eigenvalues coincide.
+
+    `epsilon`, a share of the norm, is added to the diagonal: the iteration needs a positive definite matrix.
+    """
+    identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    norm = matrix.norm(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(matrix.dtype).tiny)
+    y, z = matrix / norm + epsilon * identity, identity.expand_as(matrix)
+    for _ in range(iterations):
+        factor = 0.5 * (3 * identity - z @ y)
+        y, z = y @ factor, factor @ z
+    return y * norm.sqrt()
+
+
+def adain(content: Tensor, style: Tensor, epsilon: float = 1e-5) -> Tensor:
+    """Content features with the statistics of style features (Huang and Belongie 2017, Eq. 8).
+
+    Shape: [N, C, H, W] and [N, C, H', W'] -> that of the content.
+    """
+    mean, deviation = channel_statistics(content, epsilon)
+    style_mean, style_deviation = channel_statistics(style, epsilon)
+    return (content - mean) / deviation * style_deviation + style_mean
+
+
+def total_variation(pictures: Tensor) -> Tensor:
+    """Mean squared difference of neighbours, across plus down; [N, 3, H, W], sides at least 2."""
+    across = (pictures[..., 1:] - pictures[..., :-1]).square().mean()
+    return across + (pictures[..., 1:, :] - pictures[..., :-1, :]).square().mean()

@@ -33,6 +33,17 @@ class DiscriminatorOptions:
 
 
 @dataclass(frozen=True)
+class FeatureOptions:
+    """The VGG whose features a Gram loss compares."""
+
+    network: Literal["vgg16", "vgg19"] = "vgg19"
+    weights: str = "imagenet"  # or "random", a file in torchvision's layout, or a run that has fine-tuned one
+    seed: Annotated[int, Ge(0)] = 0  # of random weights
+    pooling: Literal["max", "average"] = "max"  # max as trained
+    padding: Literal["zeros", "reflect", "replicate"] = "zeros"  # zeros as trained; the others leave no frame
+
+
+@dataclass(frozen=True)
 class CycleGANOptions:
     """CycleGAN (Zhu, Park, Isola, Efros, ICCV 2017), with the values of the paper's reference code."""
 

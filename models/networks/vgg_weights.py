@@ -1,0 +1,133 @@
+"""Where a VGG's weights come from: ImageNet, a seed, a file, or a run of ours that has fine-tuned one.
+
+The one file of models/networks/ that reaches outside: a run's checkpoint is read by engine.
+"""
+
+import hashlib
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from engine.checkpoint import newest_checkpoint
+from models.networks.vgg import VGG, layer_names
+from models.options import FeatureOptions
+
+URL = "https://download.pytorch.org/models"
+FILES = {"vgg16": "vgg16-397923af.pth", "vgg19": "vgg19-dcbb9e9d.pth"}  # torchvision's; the name holds the hash
+SECONDS = 30  # without an answer
+OPTION = "method.features.weights"
+
+
+class WeightsError(ValueError):
+    """The weights are not to be had; the message names the file, its place, and the way on without it."""
+
+    exit_code = 2
+
+
+def load_vgg(options: FeatureOptions, deepest: str) -> VGG:
+    """A frozen VGG up to `deepest`, with the weights that the options name; `described` says which they are.
+
+    Raises:
+        WeightsError: they are not there, cannot be downloaded, or are damaged. Others are never taken instead.
+    """
+    vgg = VGG(options.network, deepest, options.pooling, options.padding)
+    vgg.fill(*read_weights(options, vgg.convolutions))
+    return vgg.eval()
+
+
+def read_weights(options: FeatureOptions, convolutions: tuple[str, ...]) -> tuple[dict[str, Tensor], str]:
+    """Weights by layer, of these convolutions at least, and what they are."""
+    network, wanted = options.network, options.weights
+    if wanted == "random":
+        return random_weights(network, options.seed, convolutions), f"{network}, random weights (seed {options.seed})"
+    if wanted == "imagenet":
+        path = fetch_imagenet(network)
+        return _by_layer(_load(path), network, path), f"{network}, ImageNet ({path.name})"
+    path = Path(wanted)
+    if path.is_dir():
+        return _of_run(path, network)
+    if not path.is_file():
+        raise WeightsError(f"{OPTION} = {wanted}: no such file or run; or one of: imagenet, random")
+    return _by_layer(_load(path), network, path), f"{network}, {path.name} (SHA-256 {_sha256(path)[:8]})"
+
+
+def random_weights(network: str, seed: int, convolutions: tuple[str, ...]) -> dict[str, Tensor]:
+    """Kaiming-normal weights and no biases: every layer keeps the scale of what it gets. The first layers are the
+    same however deep the network is cut."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = {}
+    for name, value in VGG(network, convolutions[-1]).named_buffers():
+        if name.endswith("_weight"):
+            weights[name] = nn.init.kaiming_normal_(torch.empty_like(value), nonlinearity="relu", generator=generator)
+        elif name.endswith("_bias"):
+            weights[name] = torch.zeros_like(value)
+    return weights
+
+
+def fetch_imagenet(network: str) -> Path:
+    """torchvision's file, from the folder where torch keeps such files, or downloaded into it."""
+    name = FILES[network]
+    expected = name.rpartition("-")[2].removesuffix(".pth")
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if not path.exists():
+        before = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(SECONDS)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(f"{URL}/{name}", str(path), hash_prefix=expected)
+        except (OSError, RuntimeError) as error:  # a hash that is not right is a RuntimeError
+            reason = " ".join(str(error).split())[:120]
+            raise WeightsError(
+                f"{path}: is not there and cannot be downloaded from {URL}/{name} ({reason}). Bring it there (its "
+                f"SHA-256 begins with {expected}), or go on without it: {OPTION}=random"
+            ) from error
+        finally:
+            socket.setdefaulttimeout(before)
+    if not _sha256(path).startswith(expected):
+        raise WeightsError(f"{path}: is damaged (its SHA-256 does not begin with {expected}); delete it")
+    return path
+
+
+def _of_run(run: Path, network: str) -> tuple[dict[str, Tensor], str]:
+    state, _ = newest_checkpoint(run / "checkpoints")
+    if state is None:
+        raise WeightsError(f"{OPTION} = {run}: a folder without a good checkpoint; train.py writes them")
+    weights = {key.removeprefix("network."): value for key, value in state["method"].items()}
+    if "conv1_1_weight" not in weights:
+        raise WeightsError(f"{OPTION} = {run}: this run has trained no VGG; configs/vgg_wikiart.yaml does")
+    trained = state["config"]["method"]["network"]
+    if trained != network:
+        raise WeightsError(f"{OPTION} = {run}: is a {trained} and not a {network}")
+    return weights, f"{network}, fine-tuned ({run}, step {state['step']})"
+
+
+def _by_layer(state: Mapping[str, Tensor], network: str, path: Path) -> dict[str, Tensor]:
+    """torchvision numbers its modules, `features.0.weight`; ours are named."""
+    numbers = {name: i for i, name in enumerate(layer_names(network))}
+    try:
+        return {
+            f"{name}_{kind}": state[f"features.{numbers[name]}.{kind}"]
+            for name in numbers
+            if name.startswith("conv")
+            for kind in ("weight", "bias")
+        }
+    except (KeyError, TypeError) as error:
+        raise WeightsError(f"{OPTION} = {path}: holds no {network} in torchvision's layout ({error})") from error
+
+
+def _load(path: Path) -> Mapping[str, Tensor]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # foreign bytes make the reader raise almost anything
+        raise WeightsError(f"{path}: is no file of weights ({type(error).__name__} while reading)") from error
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
