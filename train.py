@@ -9,7 +9,7 @@ The same command again resumes a run that was stopped or killed.
 import argparse
 
 from data import SOURCES, open_source
-from engine.exits import DONE, run_script
+from engine.exits import DONE, UserError, run_script
 from models import METHODS, build_method
 
 
@@ -22,6 +22,11 @@ def main() -> int:
     if arguments.show:
         print(to_yaml(config), end="")
         return DONE
+    if not METHODS[config.method.name].is_trained:
+        raise UserError(
+            f"{config.method.name} has nothing to train; translate with its recipe: "
+            f"translate.py {arguments.recipe} PHOTOGRAPHS OUT --style PAINTING"
+        )
     with RunFolder(config) as run:
         return train(run)
 

@@ -2,6 +2,7 @@
 
     translate.py runs/demo photographs/ paintings/
     translate.py runs/demo paintings/ photographs/ --direction painting2photo
+    translate.py configs/gatys.yaml photographs/ paintings/ --style starry-night.jpg
 
 Nested folders are mirrored, names and sizes are kept. Pictures that are there already are skipped, so the same
 command goes on where it was stopped. A bad file costs only itself: it is listed in failures.csv (exit code 3).
@@ -37,8 +38,15 @@ def translate_all(jobs: list, open_jobs: list, arguments: argparse.Namespace) ->
     if open_jobs:
         from models import load_translator
 
-        translator = load_translator(arguments.run, arguments.direction, arguments.device)
-        results = translate(translator, open_jobs, arguments.batch_size)
+        translator = load_translator(
+            arguments.run,
+            arguments.direction,
+            arguments.device,
+            arguments.style,
+            read_weights(arguments.style_weights),
+            arguments.set,
+        )
+        results = translate(translator, open_jobs, arguments.batch_size, arguments.preserve_color)
     failures: list[tuple[str, str]] = []
     done = 0
     try:
@@ -61,23 +69,38 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=title, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", metavar="RUN", help="a run folder of train.py, or one of its checkpoints")
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        help="a run folder of train.py, one of its checkpoints, or the recipe of an untrained method",
+    )
     parser.add_argument("input", metavar="INPUT", type=Path, help="a picture or a folder, searched with its subfolders")
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="a folder; for one picture also a file")
     parser.add_argument("--direction", help="photo2painting (default) or painting2photo")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     parser.add_argument("--batch-size", type=int, default=1, help="pictures of one size translated together")
+    parser.add_argument("--style", nargs="+", default=(), metavar="FILE|FOLDER", help="paintings whose style is taken")
+    parser.add_argument("--style-weights", default="", metavar="0.7,0.3", help="one for each of --style")
+    parser.add_argument("--preserve-color", action="store_true", help="keep the photograph's colours")
+    parser.add_argument("--set", nargs="+", default=(), metavar="key=value", help="changes of a recipe")
     parser.add_argument("--overwrite", action="store_true", help="replace translations that exist")
     return parser.parse_args()
 
 
-def translate(translator, jobs: list, batch_size: int) -> Iterator[tuple]:
+def read_weights(text: str) -> list[float]:
+    try:
+        return [float(word) for word in text.split(",")] if text else []
+    except ValueError:
+        raise UserError(f"--style-weights {text}: numbers with commas between them, for example 0.7,0.3") from None
+
+
+def translate(translator, jobs: list, batch_size: int, preserve_color: bool) -> Iterator[tuple]:
     """Do the jobs; yields (job, what went wrong or "") for each."""
     from engine.progress import progress, say
 
     with progress(len(jobs), "picture", f"translate {translator.direction}") as bar:
         for batch in same_size_batches(jobs, batch_size):
-            for job, problem in translate_batch(translator, batch):
+            for job, problem in translate_batch(translator, batch, preserve_color):
                 if problem:
                     say(f"failed: {job.name}: {problem}")
                 bar.update()
@@ -108,7 +131,7 @@ def open_or_error(path: Path):
         return error
 
 
-def translate_batch(translator, batch: list[tuple]) -> Iterator[tuple]:
+def translate_batch(translator, batch: list[tuple], preserve_color: bool) -> Iterator[tuple]:
     """Translate and save pictures of one size; yields (job, what went wrong or "")."""
     import torch
 
@@ -119,7 +142,7 @@ def translate_batch(translator, batch: list[tuple]) -> Iterator[tuple]:
         return
     try:
         pixels = normalise(torch.stack([to_tensor(picture) for _, picture in batch]))
-        translations = translator.translate(pixels).cpu()
+        translations = translator.translate(pixels, preserve_color).cpu()
     except RuntimeError as error:  # torch.OutOfMemoryError is one, and the CPU has no class of its own
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from models.options import CycleGANOptions
+from models.options import CycleGANOptions, GatysOptions
 
 if TYPE_CHECKING:
     from models.method import Method
@@ -20,10 +21,12 @@ class MethodEntry:
     options: type
     module: str
     implementation: str
+    is_trained: bool = True  # else its recipe is all that a translation needs
 
 
 METHODS = {
     "cyclegan": MethodEntry(CycleGANOptions, "models.cyclegan", "CycleGAN"),
+    "gatys": MethodEntry(GatysOptions, "models.gatys", "Gatys", is_trained=False),
 }
 
 
@@ -36,16 +39,26 @@ def build_method(options: object) -> Method:
     return getattr(import_module(entry.module), entry.implementation)(options)
 
 
-def load_translator(run: str, direction: str | None = None, device: str = "auto") -> Translator:
+def load_translator(
+    run: str,
+    direction: str | None = None,
+    device: str = "auto",
+    style: Sequence[str] = (),
+    style_weights: Sequence[float] = (),
+    settings: Sequence[str] = (),
+) -> Translator:
     """A trained run folder as a function of a picture: `load_translator("runs/demo")(pil_image)`.
 
     Args:
-        run: the folder that train.py made.
+        run: the folder that train.py made, one of its checkpoints, or the recipe of a method that is not trained.
         direction: one of the method's directions; None takes its first ("photo2painting").
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" ...
+        style: paintings, or folders of them, for a method that takes its style from pictures.
+        style_weights: of each of `style`; none weighs them alike.
+        settings: "key=value" changes of a recipe.
 
-    Raises an error with an `exit_code` of 2 where the run, its checkpoint or the direction is wrong.
+    Raises an error with an `exit_code` of 2 where the run, its checkpoint, the direction or the style is wrong.
     """
     from models.translator import load
 
-    return load(run, direction, device)
+    return load(run, direction, device, style, style_weights, settings)

@@ -100,29 +100,29 @@ def moments(features: Tensor) -> tuple[Tensor, Tensor]:
 
 def wasserstein2(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> Tensor:
     """Squared Wasserstein-2 distance of Gaussians, [N] (Dowson and Landau 1982):
-    |mean_a - mean_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2).
+    |mean_a - mean_b|^2 + tr(A + B - 2 (B^1/2 A B^1/2)^1/2).
 
-    Shape: means [N, C], covariances [N, C, C]. Its gradient reaches the first pair.
+    Shape: means [N, C], covariances [N, C, C], positive semi-definite and of any rank. The gradient reaches the first
+    pair. Of the last root only the eigenvalues are wanted, whose gradient is finite where they coincide.
     """
-    root_b = matrix_root(covariance_b)
-    cross = matrix_root(root_b @ covariance_a @ root_b)
-    trace = (covariance_a + covariance_b - 2 * cross).diagonal(dim1=1, dim2=2).sum(1)
-    return (mean_a - mean_b).square().sum(1) + trace
+    a, b = covariance_a.double(), covariance_b.double()
+    root_b = matrix_root(b.detach())
+    eigenvalues = torch.linalg.eigvalsh(root_b @ a @ root_b)
+    cross = _root(eigenvalues).sum(dim=1)
+    trace = (a + b).diagonal(dim1=1, dim2=2).sum(dim=1) - 2 * cross
+    return (mean_a - mean_b).square().sum(dim=1) + trace.to(mean_a.dtype)
 
 
-def matrix_root(matrix: Tensor, iterations: int = 15, epsilon: float = 1e-6) -> Tensor:
-    """Square root of positive semi-definite matrices [N, C, C], by Newton and Schulz: products alone, whose gradient
-    is finite where eigenvalues coincide.
+def matrix_root(matrix: Tensor) -> Tensor:
+    """Square root of positive semi-definite matrices [N, C, C]; no gradient is meant to pass."""
+    eigenvalues, vectors = torch.linalg.eigh(matrix)
+    return vectors * _root(eigenvalues).unsqueeze(-2) @ vectors.transpose(-1, -2)
 
-    `epsilon`, a share of the norm, is added to the diagonal: the iteration needs a positive definite matrix.
-    """
-    identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-    norm = matrix.norm(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(matrix.dtype).tiny)
-    y, z = matrix / norm + epsilon * identity, identity.expand_as(matrix)
-    for _ in range(iterations):
-        factor = 0.5 * (3 * identity - z @ y)
-        y, z = y @ factor, factor @ z
-    return y * norm.sqrt()
+
+def _root(eigenvalues: Tensor) -> Tensor:
+    """Square roots of [N, C] eigenvalues in rising order; what is nothing but rounding is 0, with no gradient."""
+    floor = 1e-12 * eigenvalues[:, -1:].detach().clamp_min(torch.finfo(eigenvalues.dtype).tiny)
+    return torch.where(eigenvalues > floor, eigenvalues.clamp_min(floor).sqrt(), 0.0)
 
 
 def adain(content: Tensor, style: Tensor, epsilon: float = 1e-5) -> Tensor:

@@ -44,6 +44,35 @@ class FeatureOptions:
 
 
 @dataclass(frozen=True)
+class GatysOptions:
+    """Neural style transfer by optimising the picture (Gatys, Ecker, Bethge, CVPR 2016). Nothing is trained.
+
+    Losses have no unit: a style layer's is divided by its value at the photograph, the content's by the variance of
+    the photograph's own features; so weights mean the same for every network.
+    """
+
+    name: Literal["gatys"] = "gatys"
+    features: FeatureOptions = field(default_factory=FeatureOptions)
+    style_layers: list[str] = field(default_factory=lambda: ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"])
+    layer_weights: list[Weight] = field(default_factory=list)  # one a style layer; [] weighs them alike
+    content_layer: str = "relu4_2"
+    statistics: Literal["gram", "moments"] = "gram"  # moments: mean and covariance, by Wasserstein-2
+    style_weight: Weight = 30.0
+    content_weight: Weight = 1.0
+    tv_weight: Weight = 0.0  # of the total variation, pictures in [-1, 1]
+    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
+    iterations: Positive = 300  # of each scale
+    learning_rate: Annotated[float, Gt(0)] = 1.0  # 1 for lbfgs, about 0.02 for adam
+    average: Annotated[float, Ge(0), Lt(1)] = 0.0  # decay of the running mean of adam's iterates that is returned
+    coarsest: Annotated[int, Ge(0)] = (
+        0  # px, shorter side of the first scale, on to the end by factors of sqrt 2; 0: one
+    )
+    start: Literal["content", "noise", "style"] = "content"  # style: the photograph with the style's mean and deviation
+    style_scale: Annotated[float, Gt(0)] = 1.0  # of the style pictures, relative to the photograph's shorter side
+    seed: Annotated[int, Ge(0)] = 0  # of the noise
+
+
+@dataclass(frozen=True)
 class CycleGANOptions:
     """CycleGAN (Zhu, Park, Isola, Efros, ICCV 2017), with the values of the paper's reference code."""
 

@@ -1,0 +1,245 @@
+"""Image style transfer using convolutional neural networks: the picture itself is optimised.
+
+Gatys, Ecker, Bethge, CVPR 2016.
+
+p the photograph, a the paintings, x the picture that is optimised; F its features, G their Gram matrices.
+Departures: losses without units (see GatysOptions); replicate padding and average pooling by option; statistics by mean
+and covariance compared as Gaussians, scales from coarse to fine with Adam's moments carried along, and averaged
+iterates, all of which later work found better.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from data.batch import Batch
+from models.losses import channel_statistics, gram_matrix, moments, total_variation, wasserstein2
+from models.method import Method, Style, Turn
+from models.networks.vgg import VGG, layer_names
+from models.networks.vgg_weights import load_vgg
+from models.options import GatysOptions
+
+Progress = Callable[[int, int, dict[str, float]], object]  # iterations done, of how many, losses
+SMALLEST = 32  # px, what five blocks of a VGG take
+STEP = 2**0.5  # between two scales
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a layer of the picture should look like: statistics, and what its loss is divided by, [N]."""
+
+    statistics: tuple[Tensor, ...]
+    unit: Tensor
+
+
+class Gatys(Method):
+    """Translates by optimising; there is nothing to train."""
+
+    directions = ("photo2painting",)
+    needs_style = True
+    optimizes = True
+    smallest_side = SMALLEST
+
+    def __init__(self, options: GatysOptions):
+        super().__init__()
+        self.options = options
+        self.optimizers = {}
+        layers = [*options.style_layers, options.content_layer]
+        names = layer_names(options.features.network)
+        if unknown := [layer for layer in layers if layer not in names]:
+            raise ValueError(f"{options.features.network} has no layer {unknown[0]}; it has {', '.join(names)}")
+        self.layer_weights = options.layer_weights or [1.0] * len(options.style_layers)
+        if len(self.layer_weights) != len(options.style_layers):
+            raise ValueError(
+                f"method.layer_weights: {len(self.layer_weights)} weights for {len(options.style_layers)} style layers"
+            )
+        self.vgg: VGG = load_vgg(options.features, max(layers, key=names.index))
+
+    def turns(self, batch: Batch) -> Iterator[Turn]:
+        raise NotImplementedError("Gatys optimises pictures, not weights")
+
+    def translate(
+        self,
+        content: Tensor,
+        style: Tensor | Style | None = None,
+        direction: str = "",
+        progress: Progress | None = None,
+    ) -> Tensor:
+        if style is None:
+            raise ValueError("Gatys needs a style: give one or more paintings")
+        style = style if isinstance(style, Style) else Style(tuple(style.split(1)))
+        with torch.inference_mode(False), torch.enable_grad():
+            content = content.clone()
+            style = Style(tuple(picture.clone() for picture in style.pictures), style.weights)
+            if self.options.optimizer == "adam":  # works on every pixel by itself, so pictures do not mix
+                return self._optimise(content, style, progress)
+            return torch.cat([self._optimise(picture, style, progress) for picture in content.split(1)])
+
+    def _optimise(self, content: Tensor, style: Style, progress: Progress | None) -> Tensor:
+        sizes = _sizes(content.shape[-2:], self.options.coarsest)
+        moving: _Adam | _Lbfgs | None = None
+        total = len(sizes) * self.options.iterations
+        picture = None
+        for number, size in enumerate(sizes):
+            p = _resize(content, size)
+            paintings = [_to_side(a, round(min(size) * self.options.style_scale)) for a in style.pictures]
+            picture = self._start(p, paintings, style) if picture is None else _resize(picture, size)
+            moving = (_Adam if self.options.optimizer == "adam" else _Lbfgs)(self.options, picture, moving)
+            loss = self.loss(p, paintings, style.shares())
+
+            def report(done: int, parts: dict[str, Tensor], before: int = number * self.options.iterations) -> None:
+                if progress:
+                    progress(before + done, total, {name: float(value.detach()) for name, value in parts.items()})
+
+            picture = moving.run(loss, report)
+        return picture.clamp(-1, 1)
+
+    def loss(
+        self, content: Tensor, paintings: Sequence[Tensor], shares: Sequence[float]
+    ) -> Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]:
+        """The function to minimise at one scale: a picture -> its loss, summed over the batch, and the parts."""
+        o = self.options
+        with torch.no_grad():
+            features = self.vgg(content, [*o.style_layers, o.content_layer])
+            wanted = features[o.content_layer]
+            variance = wanted.var(dim=(1, 2, 3), correction=0).clamp_min(1e-12)
+            targets = {layer: self._target(layer, features[layer], paintings, shares) for layer in o.style_layers}
+
+        def evaluate(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            found = self.vgg(x, [*o.style_layers, o.content_layer])
+            content_loss = ((found[o.content_layer] - wanted).square().mean(dim=(1, 2, 3)) / variance).sum()  # Eq. 1
+            style_loss = sum(
+                weight * (self._distance(found[layer], targets[layer].statistics) / targets[layer].unit).sum()
+                for layer, weight in zip(o.style_layers, self.layer_weights, strict=True)
+            ) / sum(self.layer_weights)  # Eq. 5
+            parts = {"content": content_loss, "style": style_loss}
+            total = o.content_weight * content_loss + o.style_weight * style_loss  # Eq. 7
+            if o.tv_weight:
+                parts["tv"] = total_variation(x) * len(x)
+                total = total + o.tv_weight * parts["tv"]
+            return total, parts
+
+        return evaluate
+
+    def _target(self, layer: str, at_start: Tensor, paintings: Sequence[Tensor], shares: Sequence[float]) -> Target:
+        """Several paintings: the weighted mean of their raw moments, of which covariances are then formed."""
+        means, raw = 0.0, 0.0
+        for picture, share in zip(paintings, shares, strict=True):
+            features = self.vgg(picture, [layer])[layer]
+            means = means + share * features.flatten(2).mean(dim=2)
+            raw = raw + share * gram_matrix(features)
+        if self.options.statistics == "gram":
+            statistics: tuple[Tensor, ...] = (raw,)
+        else:
+            statistics = (means, raw - means.unsqueeze(2) * means.unsqueeze(1))
+        return Target(statistics, self._distance(at_start, statistics).clamp_min(1e-12))
+
+    def _distance(self, features: Tensor, statistics: tuple[Tensor, ...]) -> Tensor:
+        """[N]."""
+        if self.options.statistics == "gram":
+            return (gram_matrix(features) - statistics[0]).square().mean(dim=(1, 2))  # Eq. 4
+        mean, covariance = statistics
+        return wasserstein2(*moments(features), mean, covariance.expand(len(features), -1, -1))
+
+    def _start(self, content: Tensor, paintings: Sequence[Tensor], style: Style) -> Tensor:
+        if self.options.start == "content":
+            return content.clone()
+        if self.options.start == "noise":
+            generator = torch.Generator().manual_seed(self.options.seed)
+            noise = torch.rand(content.shape[1:], generator=generator) * 2 - 1
+            return noise.to(content).expand_as(content).clone()
+        mean, deviation = channel_statistics(content)
+        statistics = [channel_statistics(picture) for picture in paintings]
+        wanted = [sum(s * each[i] for s, each in zip(style.shares(), statistics, strict=True)) for i in (0, 1)]
+        return ((content - mean) / deviation * wanted[1] + wanted[0]).clamp(-1, 1)
+
+
+class _Lbfgs:
+    """As in the paper; an iteration is one evaluation of the loss, as in its first implementations."""
+
+    def __init__(self, options: GatysOptions, picture: Tensor, before: "_Lbfgs | None"):
+        self.options = options
+        self.picture = picture.clone().requires_grad_()
+
+    def run(self, loss: Callable, report: Callable) -> Tensor:
+        optimizer = torch.optim.LBFGS(
+            [self.picture],
+            lr=self.options.learning_rate,
+            max_iter=self.options.iterations,
+            max_eval=self.options.iterations,
+            tolerance_grad=0,
+            tolerance_change=0,
+            history_size=20,
+        )
+        done = 0
+
+        def closure() -> Tensor:
+            nonlocal done
+            optimizer.zero_grad(set_to_none=True)
+            total, parts = loss(self.picture)
+            total.backward()
+            done += 1
+            report(done, parts)
+            return total
+
+        optimizer.step(closure)
+        return self.picture.detach()
+
+
+class _Adam:
+    """Keeps its moments from scale to scale, resized with the picture; clamps after each step."""
+
+    betas = (0.9, 0.99)
+
+    def __init__(self, options: GatysOptions, picture: Tensor, before: "_Adam | None"):
+        self.options = options
+        self.picture = picture.clone().requires_grad_()
+        self.optimizer = torch.optim.Adam([self.picture], lr=options.learning_rate, betas=self.betas)
+        if before is not None:
+            state = before.optimizer.state[before.picture]
+            size = picture.shape[-2:]
+            self.optimizer.state[self.picture] = {
+                "step": state["step"],
+                "exp_avg": _resize(state["exp_avg"], size),
+                "exp_avg_sq": _resize(state["exp_avg_sq"], size).clamp_min(0),
+            }
+
+    def run(self, loss: Callable, report: Callable) -> Tensor:
+        mean, weight = torch.zeros_like(self.picture.detach()), 0.0
+        decay = self.options.average
+        for done in range(1, self.options.iterations + 1):
+            self.optimizer.zero_grad(set_to_none=True)
+            total, parts = loss(self.picture)
+            total.backward()
+            self.optimizer.step()
+            with torch.no_grad():
+                self.picture.clamp_(-1, 1)
+            mean = decay * mean + (1 - decay) * self.picture.detach()
+            weight = decay * weight + (1 - decay)
+            report(done, parts)
+        return mean / weight  # the bias of the beginning taken out
+
+
+def _sizes(size: Sequence[int], coarsest: int) -> list[tuple[int, int]]:
+    """The scales of a picture [H, W], the last its own."""
+    found = [tuple(size)]
+    shorter = min(size)
+    while coarsest and round(shorter / STEP) >= max(coarsest, SMALLEST):
+        shorter /= STEP
+        found.append(tuple(round(side * shorter / min(size)) for side in size))
+    return found[::-1]
+
+
+def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
+    if tuple(x.shape[-2:]) == tuple(size):
+        return x
+    return functional.interpolate(x, tuple(size), mode="bicubic", antialias=True)
+
+
+def _to_side(picture: Tensor, side: int) -> Tensor:
+    """Shorter side to `side` px, at least SMALLEST."""
+    scale = max(side, SMALLEST) / min(picture.shape[-2:])
+    return _resize(picture, [max(SMALLEST, round(length * scale)) for length in picture.shape[-2:]])

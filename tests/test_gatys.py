@@ -1,0 +1,163 @@
+"""Gatys: losses fall, scales and optimisers work, several styles mix, pictures do not, users are told the way."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from data.images import normalise, to_tensor
+from engine.exits import DONE, SOME_FAILED, USER_ERROR
+from models import build_method, load_translator
+from models.gatys import Gatys
+from models.method import Style
+from models.options import FeatureOptions, GatysOptions
+from tests.broken_files import picture
+from tests.conftest import ROOT, call
+
+RANDOM = FeatureOptions(weights="random", pooling="average", padding="reflect")
+SMALL = {"features": RANDOM, "style_layers": ["relu1_1", "relu2_1"], "content_layer": "relu2_2", "iterations": 12}
+RECIPE = ROOT / "configs/demo_gatys.yaml"
+
+
+def gatys(**options: object) -> Gatys:
+    return build_method(GatysOptions(**SMALL | options))
+
+
+def tensor(seed: int, size: tuple[int, int] = (40, 48)) -> torch.Tensor:
+    small = picture(size[1] // 4, size[0] // 4, seed=seed).resize(size[::-1], Image.Resampling.BICUBIC)
+    return normalise(to_tensor(small)[None])
+
+
+def style_loss(method: Gatys, content: torch.Tensor, style: torch.Tensor, found: torch.Tensor) -> float:
+    with torch.no_grad():
+        return float(method.loss(content, [style], [1.0])(found)[1]["style"])
+
+
+@pytest.mark.parametrize("statistics", ["gram", "moments"])
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("start", ["content", "noise", "style"])
+def test_the_style_comes_nearer(statistics: str, optimizer: str, start: str) -> None:
+    rate = 1.0 if optimizer == "lbfgs" else 0.05
+    method = gatys(statistics=statistics, optimizer=optimizer, start=start, learning_rate=rate, average=0.5)
+    content, style = tensor(0), tensor(1, (60, 44))
+    seen = []
+    found = method.translate(content, style, progress=lambda done, total, parts: seen.append((done, total, parts)))
+    assert found.shape == content.shape
+    assert found.abs().max() <= 1
+    assert style_loss(method, content, style, content) == pytest.approx(1, abs=1e-4)  # the unit is the photograph's
+    assert seen[-1][:2] == (12, 12)
+    at_start = {"content": 1.0, "noise": seen[0][2]["style"], "style": 1.0}[start]
+    assert style_loss(method, content, style, found) < 0.5 * at_start
+
+
+def test_scales_from_coarse_to_fine_carry_adams_moments() -> None:
+    method = gatys(optimizer="adam", learning_rate=0.05, coarsest=32, average=0.9)
+    seen = []
+    found = method.translate(tensor(0, (64, 80)), tensor(1), progress=lambda *each: seen.append(each[:2]))
+    assert found.shape == (1, 3, 64, 80)
+    assert seen[-1] == (36, 36)  # three scales: 32, 45, 64
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [("lbfgs", 1.0), ("adam", 0.05)])
+def test_pictures_of_a_batch_do_not_mix(optimizer: str, rate: float) -> None:
+    method = gatys(optimizer=optimizer, learning_rate=rate)
+    contents, style = torch.cat([tensor(0), tensor(3)]), tensor(1)
+    together = method.translate(contents, style)
+    alone = torch.cat([method.translate(each, style) for each in contents.split(1)])
+    assert torch.allclose(together, alone, atol=2e-3)
+
+
+def test_two_styles_mix_by_their_weights() -> None:
+    method = gatys()
+    content, a, b = tensor(0), tensor(1), tensor(2) * 0.3
+    distances = []
+    for weights in ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0)):
+        found = method.translate(content, Style((a, b), weights))
+        distances.append((style_loss(method, content, a, found), style_loss(method, content, b, found)))
+    assert distances[0][0] < distances[1][0] < distances[2][0]
+    assert distances[0][1] > distances[1][1] > distances[2][1]
+    assert Style((a, b)).shares() == (0.5, 0.5)
+
+
+def test_the_content_weight_holds_the_content() -> None:
+    content, style = tensor(0), tensor(1)
+    found = {w: gatys(content_weight=w).translate(content, style) for w in (0.0, 1000.0)}
+    assert (found[1000.0] - content).abs().mean() < 0.5 * (found[0.0] - content).abs().mean()
+
+
+@pytest.mark.parametrize(
+    "options", [{"style_layers": ["relu9_1"]}, {"layer_weights": [1.0]}, {"content_layer": "pool6"}]
+)
+def test_wrong_layers_are_named(options: dict) -> None:
+    with pytest.raises(ValueError, match="relu9_1|layer_weights|pool6"):
+        gatys(**options)
+
+
+# -- as users call it ------------------------------------------------------------------------------------------
+
+FAST = ("--set", "method.iterations=3")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "in/deep").mkdir(parents=True)
+    picture(37, 41, seed=0).save(tmp_path / "in/a.png")
+    picture(5, 50, seed=1).save(tmp_path / "in/deep/b.png")
+    (tmp_path / "in/bad.jpg").write_text("no picture")
+    (tmp_path / "styles").mkdir()
+    for i in range(2):
+        picture(60, 50, seed=10 + i).save(tmp_path / "styles" / f"{i}.png")
+    return tmp_path
+
+
+def test_a_folder_is_translated_by_the_recipe_alone(folder: Path) -> None:
+    words = ("translate", RECIPE, folder / "in", folder / "out", "--style", folder / "styles", *FAST)
+    assert call(*words) == SOME_FAILED
+    sizes = {name: Image.open(folder / "out" / name).size for name in ("a.png", "deep/b.png")}
+    assert sizes == {"a.png": (37, 41), "deep/b.png": (5, 50)}
+    before = (folder / "out/a.png").stat().st_mtime_ns
+    assert call(*words) == SOME_FAILED
+    assert (folder / "out/a.png").stat().st_mtime_ns == before
+
+
+def test_colours_can_be_preserved(folder: Path) -> None:
+    translator = load_translator(
+        str(RECIPE), style=[str(folder / "styles/0.png")], settings=["method.iterations=3", "seed=1"], device="cpu"
+    )
+    grey = normalise(to_tensor(picture(40, 40, seed=5).convert("L").convert("RGB"))[None])
+    coloured, preserved = translator.translate(grey), translator.translate(grey, preserve_color=True)
+    assert coloured.std(dim=1).max() > 0.05
+    assert preserved.std(dim=1).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ((), "gatys takes its style from pictures: give --style PAINTING"),
+        (("--style", "{tmp}/none.jpg"), "none.jpg: no such picture or folder"),
+        (("--style", "{tmp}/in/bad.jpg"), "bad.jpg: not a picture"),
+        (("--style", "{tmp}/styles", "--style-weights", "1,2"), "2 weights for 1 styles"),
+        (("--style", "{tmp}/styles", "--style-weights", "much"), "--style-weights much"),
+        (("--style", "{tmp}/styles", "--set", "method.iteration=3"), "did you mean method.iterations"),
+    ],
+)
+def test_mistakes_are_one_line(words: tuple, problem: str, folder: Path, capsys) -> None:
+    filled = [word.format(tmp=folder) for word in words]
+    assert call("translate", RECIPE, folder / "in/a.png", folder / "out", *filled) == USER_ERROR
+    assert problem in capsys.readouterr().err
+
+
+def test_training_it_is_answered_with_what_to_do_instead(tmp_path: Path, capsys) -> None:
+    assert call("train", RECIPE, f"run={tmp_path / 'run'}") == USER_ERROR
+    assert f"translate.py {RECIPE} PHOTOGRAPHS OUT --style PAINTING" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_trained_method_takes_no_style_and_no_recipe(folder: Path, tiny_run: Path, capsys) -> None:
+    target = folder / "out"
+    assert call("translate", tiny_run, folder / "in/a.png", target, "--style", folder / "styles") == USER_ERROR
+    assert "cyclegan has learnt its style" in capsys.readouterr().err
+    assert call("translate", ROOT / "configs/cyclegan.yaml", folder / "in/a.png", target) == USER_ERROR
+    assert "has to be trained" in capsys.readouterr().err
+    assert call("translate", tiny_run, folder / "in/a.png", target, "--preserve-color") == DONE
