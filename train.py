@@ -49,7 +49,7 @@ def train(run) -> int:
     import torch
 
     from data.doubts import find_doubts
-    from data.loader import batches, fixed_batch, open_training_data, steps_per_epoch
+    from data.loader import batches, fixed_batch, open_training_data, spread_pictures, steps_per_epoch
     from engine.device import choose_device
     from engine.loop import Plan, fit
     from engine.progress import say
@@ -63,6 +63,13 @@ def train(run) -> int:
     samples = fixed_batch(held_out["content"], held_out["style"], config.log.num_pictures, data.size).to(device)
     torch.manual_seed(config.seed)
     method = build_method(config.method).to(device)
+    styles = (
+        spread_pictures(dataset.sources["style"], method.num_styles, data.size) if method.num_styles else samples.style
+    )
+    method.begin(styles.to(device))
+    method.to(device)
+    if method.described:
+        say(method.described)
     plan = Plan(config.schedule, steps_per_epoch(dataset, config.train.batch_size))
 
     def read(first: int, last: int):

@@ -24,6 +24,8 @@ def main() -> int:
     arguments = parse_arguments()
     if arguments.batch_size < 1:
         raise UserError("--batch-size must be at least 1")
+    if not 0 <= arguments.alpha <= 1:
+        raise UserError(f"--alpha {arguments.alpha}: must be 0 to 1")
     from data.outputs import make_folders, plan_outputs
 
     jobs = plan_outputs(arguments.input, arguments.output)
@@ -44,6 +46,7 @@ def translate_all(jobs: list, open_jobs: list, arguments: argparse.Namespace) ->
             arguments.device,
             arguments.style,
             read_weights(arguments.style_weights),
+            arguments.alpha,
             arguments.set,
         )
         results = translate(translator, open_jobs, arguments.batch_size, arguments.preserve_color)
@@ -81,6 +84,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=1, help="pictures of one size translated together")
     parser.add_argument("--style", nargs="+", default=(), metavar="FILE|FOLDER", help="paintings whose style is taken")
     parser.add_argument("--style-weights", default="", metavar="0.7,0.3", help="one for each of --style")
+    parser.add_argument("--alpha", type=float, default=1.0, help="0 to 1, how much of the style, for AdaIN (1)")
     parser.add_argument("--preserve-color", action="store_true", help="keep the photograph's colours")
     parser.add_argument("--set", nargs="+", default=(), metavar="key=value", help="changes of a recipe")
     parser.add_argument("--overwrite", action="store_true", help="replace translations that exist")

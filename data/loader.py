@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from data import open_source
@@ -149,6 +150,29 @@ def fixed_batch(content: Source, style: Source, count: int, size: int) -> Batch:
     y, y_names = read_pictures(style, count, size)
     count = min(len(x), len(y))
     return Batch(normalise(x[:count]), normalise(y[:count]), x_names[:count], y_names[:count])
+
+
+def spread_pictures(source: Source, count: int, size: int) -> torch.Tensor:
+    """About `count` pictures from all over a source, [N, 3, size, size] in [-1, 1]: neighbours are often alike."""
+    places = sorted({int(place * len(source) / count) for place in range(count)})
+    return normalise(read_pictures(_Some(source, places), len(places), size)[0])
+
+
+@dataclass(frozen=True)
+class _Some:
+    """Some pictures of a source."""
+
+    source: Source
+    places: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Image.Image:
+        return self.source[self.places[index]]
+
+    def name(self, index: int) -> str:
+        return self.source.name(self.places[index])
 
 
 def read_pictures(source: Source, count: int, size: int) -> tuple[torch.Tensor, tuple[str, ...]]:

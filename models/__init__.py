@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from models.options import CycleGANOptions, GatysOptions
+from models.options import AdaINOptions, CycleGANOptions, GatysOptions, JohnsonOptions
 
 if TYPE_CHECKING:
     from models.method import Method
@@ -26,6 +26,8 @@ class MethodEntry:
 
 METHODS = {
     "cyclegan": MethodEntry(CycleGANOptions, "models.cyclegan", "CycleGAN"),
+    "johnson": MethodEntry(JohnsonOptions, "models.johnson", "Johnson"),
+    "adain": MethodEntry(AdaINOptions, "models.adain", "AdaIN"),
     "gatys": MethodEntry(GatysOptions, "models.gatys", "Gatys", is_trained=False),
 }
 
@@ -45,6 +47,7 @@ def load_translator(
     device: str = "auto",
     style: Sequence[str] = (),
     style_weights: Sequence[float] = (),
+    strength: float = 1.0,
     settings: Sequence[str] = (),
 ) -> Translator:
     """A trained run folder as a function of a picture: `load_translator("runs/demo")(pil_image)`.
@@ -55,10 +58,11 @@ def load_translator(
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" ...
         style: paintings, or folders of them, for a method that takes its style from pictures.
         style_weights: of each of `style`; none weighs them alike.
+        strength: 0 to 1, how much of the style, for a method that knows degrees.
         settings: "key=value" changes of a recipe.
 
     Raises an error with an `exit_code` of 2 where the run, its checkpoint, the direction or the style is wrong.
     """
     from models.translator import load
 
-    return load(run, direction, device, style, style_weights, settings)
+    return load(run, direction, device, style, style_weights, strength, settings)

@@ -9,7 +9,7 @@ iterates, all of which later work found better.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as functional
@@ -73,7 +73,7 @@ class Gatys(Method):
         style = style if isinstance(style, Style) else Style(tuple(style.split(1)))
         with torch.inference_mode(False), torch.enable_grad():
             content = content.clone()
-            style = Style(tuple(picture.clone() for picture in style.pictures), style.weights)
+            style = replace(style, pictures=tuple(picture.clone() for picture in style.pictures))
             if self.options.optimizer == "adam":  # works on every pixel by itself, so pictures do not mix
                 return self._optimise(content, style, progress)
             return torch.cat([self._optimise(picture, style, progress) for picture in content.split(1)])

@@ -30,10 +30,12 @@ class Style:
 
     pictures: one or more, each [1, 3, H, W] in [-1, 1], of any sizes.
     weights: of each; they are divided by their sum. () weighs them alike.
+    strength: 0 leaves the photograph as it is, 1 is the whole style; for methods that know degrees ("alpha").
     """
 
     pictures: tuple[Tensor, ...]
     weights: tuple[float, ...] = ()
+    strength: float = 1.0
 
     def shares(self) -> tuple[float, ...]:
         weights = self.weights or (1.0,) * len(self.pictures)
@@ -48,6 +50,7 @@ class Method(nn.Module, ABC):
         directions: what `translate` can do; the first is the default.
         needs_style: True if `translate` wants style pictures beside the content.
         optimizes: True if `translate` differentiates.
+        knows_strength: True if `Style.strength` is heeded.
     Networks, and whatever else must survive a restart (an image pool), are submodules: the state_dict is
     the method's whole memory. Random draws come from torch's global generator, which the loop seeds with
     (seed, step).
@@ -56,7 +59,9 @@ class Method(nn.Module, ABC):
     optimizers: dict[str, Optimizer]
     directions: tuple[str, ...]
     needs_style: bool = False
+    described: str = ""  # what it was given that a reader of its numbers must know, as random features
     optimizes: bool = False
+    knows_strength: bool = False
 
     @abstractmethod
     def turns(self, batch: Batch) -> Iterator[Turn]:
@@ -67,6 +72,16 @@ class Method(nn.Module, ABC):
     def translate(self, content: Tensor, style: Tensor | Style | None = None, direction: str = "") -> Tensor:
         """[N, 3, H, W] in [-1, 1] -> the same shape and range; H and W as the network takes them
         (`size_multiple`). An empty direction means the first of `directions`; a tensor of styles weighs them alike."""
+
+    num_styles: int = 0  # training paintings that `begin` wants to see
+
+    def begin(self, styles: Tensor) -> None:
+        """What training starts from: pretrained networks, statistics of the training paintings. Called once before
+        training, also before a checkpoint is loaded, never for translations.
+
+        Args:
+            styles: [M, 3, H, W] in [-1, 1], `num_styles` of them or as many as there are.
+        """
 
     size_multiple: int = 1  # `translate` takes sides that are multiples of this ...
     smallest_side: int = 1  # ... and at least this; the caller pads

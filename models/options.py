@@ -73,6 +73,37 @@ class GatysOptions:
 
 
 @dataclass(frozen=True)
+class JohnsonOptions:
+    """A feed-forward network for one style (Johnson, Alahi, Fei-Fei, ECCV 2016), with the paper's network and layers.
+
+    Losses have no unit, as those of GatysOptions: a style layer's is divided by the mean square of its target, the
+    content's by the variance of the photographs' features.
+    """
+
+    name: Literal["johnson"] = "johnson"
+    features: FeatureOptions = field(default_factory=lambda: FeatureOptions(network="vgg16"))
+    channels: Positive = 32  # of the first layer
+    blocks: Positive = 5  # residual blocks
+    style_layers: list[str] = field(default_factory=lambda: ["relu1_2", "relu2_2", "relu3_3", "relu4_3"])
+    content_layer: str = "relu2_2"
+    style_weight: Weight = 5.0
+    content_weight: Weight = 1.0
+    tv_weight: Weight = 0.0
+    num_styles: Positive = 256  # paintings whose mean Gram matrix is the target; one makes it that of a picture
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
+
+
+@dataclass(frozen=True)
+class AdaINOptions:
+    """Any style at run time (Huang and Belongie, ICCV 2017): a fixed encoder, AdaIN, a trained decoder."""
+
+    name: Literal["adain"] = "adain"
+    features: FeatureOptions = field(default_factory=lambda: FeatureOptions(padding="reflect"))  # the encoder
+    style_weight: Weight = 10.0
+    learning_rate: Annotated[float, Gt(0)] = 1e-4
+
+
+@dataclass(frozen=True)
 class CycleGANOptions:
     """CycleGAN (Zhu, Park, Isola, Efros, ICCV 2017), with the values of the paper's reference code."""
 

@@ -5,6 +5,7 @@ The one file of models/ that reaches outside: it brings a checkpoint (engine) an
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -50,7 +51,7 @@ class Translator:
         self.config = config
         self.step = step
         self.device = device
-        self.style = style and Style(tuple(picture.to(device) for picture in style.pictures), style.weights)
+        self.style = style and replace(style, pictures=tuple(picture.to(device) for picture in style.pictures))
 
     def __call__(self, picture: Image.Image) -> Image.Image:
         """A picture of any mode -> RGB of exactly the same size."""
@@ -77,12 +78,14 @@ def load(
     device: str = "auto",
     style: Sequence[str] = (),
     style_weights: Sequence[float] = (),
+    strength: float = 1.0,
     settings: Sequence[str] = (),
 ) -> Translator:
     """The newest good checkpoint of a run folder, one checkpoint file, or a recipe; see models.load_translator."""
     path = Path(run)
     if path.suffix == ".yaml":
-        return _finish(*_from_recipe(path, settings), direction, device, style, style_weights)
+        method, config = _from_recipe(path, settings)
+        return _finish(method, config, 0, direction, device, style, style_weights, strength)
     if settings:
         raise UserError(
             f"{settings[0]}: settings change a recipe; {run} is a run, whose settings are in its config.yaml"
@@ -99,7 +102,7 @@ def load(
     config = config_from_dict(state["config"], str(path), METHODS, SOURCES)
     method = build_method(config.method)
     method.load_state_dict(state["method"])
-    return _finish(method, config, state["step"], direction, device, style, style_weights)
+    return _finish(method, config, state["step"], direction, device, style, style_weights, strength)
 
 
 def read_style(paths: Sequence[str], weights: Sequence[float] = ()) -> Style:
@@ -126,11 +129,11 @@ def read_style(paths: Sequence[str], weights: Sequence[float] = ()) -> Style:
     return Style(tuple(pictures), tuple(shares))
 
 
-def _from_recipe(path: Path, settings: Sequence[str]) -> tuple[Method, Config, int]:
+def _from_recipe(path: Path, settings: Sequence[str]) -> tuple[Method, Config]:
     config = load_config(path, settings, METHODS, SOURCES)
     if METHODS[config.method.name].is_trained:
         raise UserError(f"{path}: {config.method.name} has to be trained: train.py {path}; then translate with its run")
-    return build_method(config.method), config, 0
+    return build_method(config.method), config
 
 
 def _finish(
@@ -141,12 +144,15 @@ def _finish(
     device: str,
     style: Sequence[str],
     style_weights: Sequence[float],
+    strength: float,
 ) -> Translator:
     if method.needs_style != bool(style):
         name = config.method.name
         wanted = f"{name} takes its style from pictures: give --style PAINTING"
         raise UserError(wanted if method.needs_style else f"--style: {name} has learnt its style and takes none")
-    given = read_style(style, style_weights) if style else None
+    if strength != 1 and not method.knows_strength:
+        raise UserError(f"--alpha {strength}: {config.method.name} knows no degrees of style")
+    given = replace(read_style(style, style_weights), strength=strength) if style else None
     return Translator(method, _choose(direction, method), config, step, choose_device(device), given)
 
 

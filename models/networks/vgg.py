@@ -33,7 +33,8 @@ class VGG(nn.Module):
         deepest: the last layer that will be asked for.
         pooling: "max" as trained, or "average", which gives Gatys et al. smoother gradients.
         padding: of every convolution: "zeros" as trained; "reflect" and "replicate" leave no frame in a picture.
-        frozen: weights are buffers that the state_dict leaves out: they come from where they came from before.
+        frozen: weights are buffers and not parameters.
+        kept: frozen weights are part of the state_dict; else they come from where they came from before.
 
     Shape: [N, 3, H, W] in [-1, 1], H and W at least 2 ** (pools on the way) -> {layer: [N, C, H', W']}.
     """
@@ -45,6 +46,7 @@ class VGG(nn.Module):
         pooling: str = "max",
         padding: str = "zeros",
         frozen: bool = True,
+        kept: bool = False,
     ):
         super().__init__()
         names = layer_names(network)
@@ -65,7 +67,7 @@ class VGG(nn.Module):
                 (f"{name}_bias", torch.zeros(channels)),
             ):
                 if frozen:
-                    self.register_buffer(key, value, persistent=False)
+                    self.register_buffer(key, value, persistent=kept)
                 else:
                     self.register_parameter(key, nn.Parameter(value))
             width = channels

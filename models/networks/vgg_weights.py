@@ -34,8 +34,13 @@ def load_vgg(options: FeatureOptions, deepest: str) -> VGG:
         WeightsError: they are not there, cannot be downloaded, or are damaged. Others are never taken instead.
     """
     vgg = VGG(options.network, deepest, options.pooling, options.padding)
-    vgg.fill(*read_weights(options, vgg.convolutions))
+    fill(vgg, options)
     return vgg.eval()
+
+
+def fill(vgg: VGG, options: FeatureOptions) -> None:
+    """Give a VGG the weights that the options name; raises WeightsError."""
+    vgg.fill(*read_weights(options, vgg.convolutions))
 
 
 def read_weights(options: FeatureOptions, convolutions: tuple[str, ...]) -> tuple[dict[str, Tensor], str]:

@@ -1,0 +1,102 @@
+"""Arbitrary style transfer in real-time with adaptive instance normalization.
+
+Huang, Belongie, ICCV 2017, arXiv 1703.06868.
+
+c photographs, s paintings; f the encoder, a VGG up to relu4_1, which is never trained; t the features of c with the
+statistics of those of s; g the decoder, f's mirror. At run time t is fused from the content's own features and those of
+several styles by weights: the encoder-fusion-decoder of the early feed-forward methods is the same thing.
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from data.batch import Batch
+from models.losses import adain, channel_statistics
+from models.method import Method, Style, Turn
+from models.networks.vgg import CHANNELS, CONVOLUTIONS, VGG
+from models.networks.vgg_weights import fill
+from models.options import AdaINOptions
+
+DEEPEST = "relu4_1"
+STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", DEEPEST)
+
+mse = functional.mse_loss
+
+
+class AdaIN(Method):
+    """The encoder is part of a run's memory, so that a run translates without the file that it came from."""
+
+    directions = ("photo2painting",)
+    needs_style = True
+    knows_strength = True
+    size_multiple = 8
+    smallest_side = 16
+
+    def __init__(self, options: AdaINOptions):
+        super().__init__()
+        self.options = options
+        features = options.features
+        self.f = VGG(features.network, DEEPEST, features.pooling, features.padding, kept=True)
+        self.g = decoder(features.network)
+        self.optimizers = {"decoder": torch.optim.Adam(self.g.parameters(), lr=options.learning_rate)}
+
+    def begin(self, styles: Tensor) -> None:
+        fill(self.f, self.options.features)
+        self.described = f"encoder: {self.f.described}"
+
+    def turns(self, batch: Batch) -> Iterator[Turn]:
+        with torch.no_grad():
+            style = self.f(batch.style, STYLE_LAYERS)
+            t = adain(self.f(batch.content, [DEEPEST])[DEEPEST], style[DEEPEST])  # Eq. 8
+        found = self.f(self.g(t), STYLE_LAYERS)
+        content_loss = mse(found[DEEPEST], t)  # Eq. 12
+        style_loss = torch.zeros_like(content_loss)
+        for layer in STYLE_LAYERS:  # Eq. 13
+            statistics = zip(channel_statistics(found[layer]), channel_statistics(style[layer]), strict=True)
+            style_loss = style_loss + sum(mse(ours, theirs) for ours, theirs in statistics)
+        loss = content_loss + self.options.style_weight * style_loss  # Eq. 11
+        yield Turn("decoder", loss, {"content": content_loss, "style": style_loss})
+
+    def translate(self, content: Tensor, style: Tensor | Style | None = None, direction: str = "") -> Tensor:
+        """A tensor of as many styles as contents goes picture by picture; of a Style, all go into every picture."""
+        if style is None:
+            raise ValueError("AdaIN needs a style: give one or more paintings")
+        features = self.f(content, [DEEPEST])[DEEPEST]
+        if isinstance(style, Style):
+            styles = [self.f(picture, [DEEPEST])[DEEPEST] for picture in style.pictures]
+            fused = sum(share * adain(features, s) for share, s in zip(style.shares(), styles, strict=True))  # Eq. 15
+            features = style.strength * fused + (1 - style.strength) * features  # Eq. 14
+        else:
+            features = adain(features, self.f(style, [DEEPEST])[DEEPEST])
+        return self.g(features).clamp(-1, 1)
+
+    def samples(self, batch: Batch) -> dict[str, Tensor]:
+        return {
+            "photograph": batch.content,
+            "painting": batch.style,
+            "translation": self.translate(batch.content, batch.style),
+            "strength 0": self.translate(batch.content, Style((batch.style[:1],), strength=0.0)),
+        }
+
+
+def decoder(network: str) -> nn.Sequential:
+    """The encoder backwards, without normalisation: relu4_1 -> pictures. Nearest up-sampling instead of pooling,
+    reflect padding; the last convolution has no activation.
+
+    Shape: [N, 512, H, W] -> [N, 3, 8 H, 8 W].
+    """
+    layers: list[nn.Module] = [_convolution(CHANNELS[3], CHANNELS[2]), nn.ReLU()]
+    for block in (2, 1, 0):
+        channels, narrower = CHANNELS[block], CHANNELS[block - 1] if block else 3
+        layers.append(nn.Upsample(scale_factor=2, mode="nearest"))
+        for _ in range(CONVOLUTIONS[network][block] - 1):
+            layers += [_convolution(channels, channels), nn.ReLU()]
+        layers += [_convolution(channels, narrower), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def _convolution(channels_in: int, channels_out: int) -> nn.Conv2d:
+    return nn.Conv2d(channels_in, channels_out, 3, padding=1, padding_mode="reflect")
