@@ -29,7 +29,7 @@ from data.images import save_picture
 from data.loader import Shard, open_training_data, read_batches
 from data.options import PreparedOptions, SyntheticOptions
 from data.prepared import OWN_COLUMNS, fingerprint
-from engine.config import DataConfig
+from engine.schema import DataConfig
 
 WORKERS, BATCHES, BATCH, SIZE = 2, 100, 4, 64
 LINKS = 50_000  # to one file; file systems allow no more than 65,000

@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from data.loader import Shard, open_training_data, read_batches
 from data.options import CocoOptions, PreparedOptions
-from engine.config import DataConfig
+from engine.schema import DataConfig
 
 SIZE, LOAD_SIZE, BATCH = 256, 286, 8
 ROOT = Path(__file__).resolve().parents[1]

@@ -26,9 +26,10 @@ from data import SOURCES, open_source
 from data.images import save_picture
 from data.loader import batches, fixed_batch, open_training_data, steps_per_epoch
 from data.options import SyntheticOptions
-from engine.config import Config, load_config
+from engine.config import load_config
 from engine.loop import Plan, fit
 from engine.run_folder import RunFolder
+from engine.schema import Config
 from models import METHODS, build_method
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs/cyclegan.yaml"

@@ -68,7 +68,7 @@ def open_training_data(data: object, seed: int) -> Unpaired:
     """The training parts of both domains, augmented as the options say.
 
     Args:
-        data: the configuration's `data` section (`engine.config.DataConfig`).
+        data: the configuration's `data` section (`engine.schema.DataConfig`).
     """
     content, style = (
         open_source(options, domain, "train").drafted(data.load_size) for domain, options in data.domains()

@@ -10,101 +10,20 @@ import difflib
 import json
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
-from annotated_types import Ge, Le, Lt
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from data.options import AugmentOptions
 from engine.exits import UserError
-
-Count = Annotated[int, Ge(0)]
-Positive = Annotated[int, Ge(1)]
-MAX_SIDE = 8192  # px
+from engine.schema import Config
 
 
 class ConfigError(UserError):
     """A wrong key or value; names the file (or the command line), the key, and what is allowed."""
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """What pictures undergo besides resize, crop and flip."""
-
-    content: AugmentOptions = field(default_factory=AugmentOptions)
-    style: AugmentOptions = field(default_factory=AugmentOptions)
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which pictures, and how they become batches."""
-
-    root: str = ""  # of both domains, where they do not name their own
-    content: Any = None  # options of one of SOURCES: the photographs
-    style: Any = None  # options of one of SOURCES: the paintings
-    size: Annotated[int, Ge(16), Le(MAX_SIDE)] = 256  # px, side of a training picture
-    load_size: Annotated[int, Ge(16), Le(MAX_SIDE)] = 286  # px, pictures are resized to this before the random crop
-    keep_aspect: bool = False  # load_size is the shorter side; else pictures are stretched, as in the reference code
-    flip: bool = True  # mirror half of the pictures
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    workers: Count = 2  # loader processes; 0 loads in the training process
-
-    def domains(self) -> tuple[tuple[str, Any], tuple[str, Any]]:
-        """("content", its source's options), ("style", its source's options)."""
-        return ("content", self.content), ("style", self.style)
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How the loop runs."""
-
-    batch_size: Positive = 1
-    device: str = "auto"
-    max_bad_steps: Positive = 20  # so many steps in a row without a finite loss end the run
-
-
-@dataclass(frozen=True)
-class ScheduleConfig:
-    """The length of training: `constant` units at the full learning rate, then `decay` units down to zero."""
-
-    unit: Literal["epochs", "steps"] = "epochs"
-    constant: Count = 100
-    decay: Count = 100
-
-
-@dataclass(frozen=True)
-class LogConfig:
-    every: Positive = 50  # steps between two rows of losses
-    pictures_every: Positive = 1000  # steps between two sheets of held-out samples
-    num_pictures: Positive = 4
-    wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
-    project: str = "atelier"
-
-
-@dataclass(frozen=True)
-class CheckpointConfig:
-    every: Positive = 1000  # steps
-    keep_last: Positive = 3
-    keep_every: Count = 0  # also keep each checkpoint at a multiple of so many steps; 0: none
-
-
-@dataclass(frozen=True)
-class Config:
-    """Everything that makes a run; `to_dict` of it is what the checkpoint and config.yaml hold."""
-
-    run: str = ""  # the run folder
-    seed: Annotated[int, Ge(0), Lt(2**63)] = 0
-    method: Any = None  # options of one of METHODS
-    data: DataConfig = field(default_factory=DataConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    log: LogConfig = field(default_factory=LogConfig)
-    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
 
 
 def load_config(path: str | Path, overrides: Sequence[str], methods: Mapping, sources: Mapping) -> Config:

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from engine.atomic import write_atomically
-from engine.config import LogConfig
 from engine.progress import say
+from engine.schema import LogConfig
 from engine.sheet import draw_sheet
 from engine.wandb_run import WandbRun
 

@@ -22,12 +22,13 @@ from engine.checkpoint import (
     save_checkpoint,
     set_aside,
 )
-from engine.config import Config, ScheduleConfig, to_dict
+from engine.config import to_dict
 from engine.exits import DONE, STOPPED, UserError
 from engine.logger import Logger
 from engine.progress import progress, say
 from engine.run_folder import RunFolder
 from engine.schedule import constant_then_linear
+from engine.schema import Config, ScheduleConfig
 from engine.signals import StopRequest
 from models.method import Method, Turn
 

@@ -16,9 +16,10 @@ from pathlib import Path
 import yaml
 
 from engine.atomic import write_atomically
-from engine.config import Config, differences, to_dict, to_yaml
+from engine.config import differences, to_dict, to_yaml
 from engine.exits import BUG, DONE, INTERRUPTED, UserError, is_for_user
 from engine.progress import say
+from engine.schema import Config
 
 # A resumed run must be the same run: what may differ all the same. Everything else is refused.
 MAY_CHANGE = ("run", "log", "checkpoints", "schedule", "train.device", "train.max_bad_steps", "data.workers")

@@ -14,8 +14,8 @@ from typing import Any
 
 from PIL import Image
 
-from engine.config import LogConfig
 from engine.progress import say
+from engine.schema import LogConfig
 
 CONNECT_SECONDS = 3  # to see whether the host answers at all
 INIT_SECONDS = 4  # wandb itself waits ten more before it gives up

@@ -16,11 +16,12 @@ from torch import Tensor
 from data import SOURCES
 from data.images import find_pictures, normalise, open_picture, to_picture, to_rgb, to_tensor
 from engine.checkpoint import CheckpointError, load_checkpoint, newest_checkpoint
-from engine.config import Config, config_from_dict, load_config
+from engine.config import config_from_dict, load_config
 from engine.device import choose_device
 from engine.exits import UserError
 from engine.progress import say
 from engine.run_folder import read_run_config
+from engine.schema import Config
 from models import METHODS, build_method
 from models.method import Method, Style
 

@@ -15,7 +15,7 @@ from data.options import AugmentOptions, FolderOptions, SyntheticOptions
 from data.source import DataError
 from data.transforms import build_augmentation
 from data.unpaired import Unpaired
-from engine.config import AugmentConfig, DataConfig
+from engine.schema import AugmentConfig, DataConfig
 from tests.broken_files import picture
 from tests.conftest import ROOT, TINY, call
 

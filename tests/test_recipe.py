@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from data import SOURCES
-from engine.config import ScheduleConfig, load_config
+from engine.config import load_config
 from engine.loop import Plan
+from engine.schema import ScheduleConfig
 from models import METHODS, build_method
 from models.networks.discriminator import PatchDiscriminator
 from models.networks.generator import ResnetGenerator

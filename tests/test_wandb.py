@@ -99,7 +99,7 @@ def test_a_host_that_refuses_is_left_at_once(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_host_that_never_answers_costs_seconds_and_not_the_run(tmp_path: Path, monkeypatch, capsys) -> None:
-    from engine.config import LogConfig
+    from engine.schema import LogConfig
     from engine.wandb_run import WandbRun
 
     with socket.socket() as deaf:  # accepts the connection and says nothing, as a dead proxy does
