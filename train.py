@@ -49,33 +49,54 @@ def train(run) -> int:
     import torch
 
     from data.doubts import find_doubts
-    from data.loader import batches, fixed_batch, open_training_data, spread_pictures, steps_per_epoch
+    from data.loader import batches, steps_per_epoch
     from engine.device import choose_device
     from engine.loop import Plan, fit
     from engine.progress import say
 
     config, data = run.config, run.config.data
     device = choose_device(config.train.device)
-    dataset = open_training_data(data, config.seed)
+    torch.manual_seed(config.seed)
+    learner = build_method(config.method)
     held_out = {domain: open_source(options, domain, "held_out") for domain, options in data.domains()}
+    start = start_translation if METHODS[config.method.name].translates else start_classification
+    dataset, samples = start(learner, held_out, config, device)
+    learner.to(device)
     for doubt in find_doubts(dict(data.domains()), dataset.sources, held_out):
         say(f"warning: {doubt}")
-    samples = fixed_batch(held_out["content"], held_out["style"], config.log.num_pictures, data.size).to(device)
-    torch.manual_seed(config.seed)
-    method = build_method(config.method).to(device)
-    styles = (
-        spread_pictures(dataset.sources["style"], method.num_styles, data.size) if method.num_styles else samples.style
-    )
-    method.begin(styles.to(device))
-    method.to(device)
-    if method.described:
-        say(method.described)
+    if learner.described:
+        say(learner.described)
     plan = Plan(config.schedule, steps_per_epoch(dataset, config.train.batch_size))
 
     def read(first: int, last: int):
         return batches(dataset, config.train.batch_size, first, last, data.workers, device)
 
-    return fit(method, read, samples, plan, run)
+    return fit(learner, read, samples, plan, run)
+
+
+def start_translation(method, held_out: dict, config, device) -> tuple:
+    """Pairs to learn from, and the held-out ones of every sample sheet."""
+    from data.loader import fixed_batch, open_training_data, spread_pictures
+
+    size, count = config.data.size, config.log.num_pictures
+    dataset = open_training_data(config.data, config.seed)
+    samples = fixed_batch(held_out["content"], held_out["style"], count, size).to(device)
+    styles = samples.style
+    if method.num_styles:
+        styles = spread_pictures(dataset.sources["style"], method.num_styles, size).to(device)
+    method.to(device).begin(styles)
+    return dataset, samples
+
+
+def start_classification(classifier, held_out: dict, config, device) -> tuple:
+    """Labelled pictures to learn from, and held-out ones to be examined by."""
+    from data.loader import labelled_batch, open_labelled_data
+
+    label, size, count = config.method.label, config.data.size, config.log.num_pictures
+    dataset = open_labelled_data(config.data, label, config.seed)
+    classifier.begin(dataset.classes, dataset.shares)
+    samples = labelled_batch(held_out["style"], label, dataset.classes, count, size)
+    return dataset, samples.to(device)
 
 
 if __name__ == "__main__":

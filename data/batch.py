@@ -1,4 +1,4 @@
-"""The one type that crosses from data to methods."""
+"""What crosses from data to methods."""
 
 from dataclasses import dataclass, replace
 
@@ -21,6 +21,32 @@ class Batch:
     style_names: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
 
+    def __len__(self) -> int:
+        return len(self.content)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.content_names, *self.style_names)
+
     def to(self, device: torch.device) -> "Batch":
         content, style = (x.to(device, non_blocking=True) for x in (self.content, self.style))
         return replace(self, content=content, style=style)
+
+
+@dataclass(frozen=True)
+class LabelledBatch:
+    """Pictures of one domain that are to be told apart.
+
+    pictures: [N, 3, H, W] in [-1, 1]; classes: int64 [N]; names, unreadable: as of a Batch.
+    """
+
+    pictures: Tensor
+    classes: Tensor
+    names: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def to(self, device: torch.device) -> "LabelledBatch":
+        return replace(self, pictures=self.pictures.to(device), classes=self.classes.to(device))

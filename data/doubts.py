@@ -26,7 +26,7 @@ def find_doubts(options: Mapping[str, object], train: Parts, held_out: Parts) ->
     Args:
         options: the source's options, by domain.
     """
-    if common := common_pictures(train["content"], train["style"]):
+    if len(train) == 2 and (common := common_pictures(train["content"], train["style"])):
         yield f"data.content and data.style share {common} pictures: between those there is nothing to translate"
     for domain in options:
         prepared = isinstance(options[domain], PreparedOptions)  # prepare.py has left duplicates out

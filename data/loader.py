@@ -3,17 +3,20 @@
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
 from data import open_source
-from data.batch import Batch
-from data.images import PictureError, normalise, planes, resize_and_crop, to_tensor
+from data.batch import Batch, LabelledBatch
+from data.images import PictureError, normalise, resize_and_crop, to_tensor
+from data.labelled import Labelled, numbers_of, read_labels
 from data.source import DataError, Source
-from data.transforms import build_augmentation
-from data.unpaired import Unpaired, stack
+from data.transforms import Augmentation, build_augmentation
+from data.unpaired import Unpaired
 
 READ_AHEAD = 32 * 2**20  # bytes of all workers together; a container's shared memory is often 64 MiB
 MOST_AHEAD = 16  # batches of a worker
@@ -74,26 +77,35 @@ def open_training_data(data: object, seed: int) -> Unpaired:
         open_source(options, domain, "train").drafted(data.load_size) for domain, options in data.domains()
     )
     augment_content, augment_style = (
-        build_augmentation(data.size, data.load_size, data.flip, data.keep_aspect, options)
-        for options in (data.augment.content, data.augment.style)
+        _augmentation(data, options) for options in (data.augment.content, data.augment.style)
     )
     return Unpaired(content, style, seed, augment_content, augment_style, data.size)
 
 
-def steps_per_epoch(dataset: Unpaired, batch_size: int) -> int:
+def open_labelled_data(data: object, kind: str, seed: int) -> Labelled:
+    """The training part of the style domain with its labels of a kind, for example "artist"."""
+    source = open_source(data.style, "style", "train").drafted(data.load_size)
+    return Labelled(source, read_labels(source, kind), seed, _augmentation(data, data.augment.style), data.size)
+
+
+def _augmentation(data: object, options: object) -> Augmentation:
+    return build_augmentation(data.size, data.load_size, data.flip, data.keep_aspect, options)
+
+
+def steps_per_epoch(dataset: Unpaired | Labelled, batch_size: int) -> int:
     """An epoch shows every picture of the larger domain; its last batch is filled up from the next epoch."""
     return -(-dataset.items_per_epoch // batch_size)
 
 
 def batches(
-    dataset: Unpaired,
+    dataset: Unpaired | Labelled,
     batch_size: int,
     first_step: int,
     last_step: int,
     workers: int,
     device: torch.device,
     shard: Shard = ALONE,
-) -> Iterator[Batch]:
+) -> Iterator[Batch | LabelledBatch]:
     """This process's share of the batches of steps first_step, ..., last_step - 1, on the device.
 
     Step k always gets items k * batch_size, ... of the row, so a resumed run reads on where it stopped. One loader
@@ -104,13 +116,13 @@ def batches(
     """
     positions = shard.positions(batch_size, first_step, last_step)
     for arrays in read_batches(dataset, positions, workers, pinned=device.type == "cuda"):
-        on_device = {name: arrays[name].to(device, non_blocking=True) for name in ("content", "style")}
-        # Pictures travel as bytes and become floats where they are used: a quarter of the traffic.
-        yield Batch(**arrays | {name: normalise(planes(pixels)) for name, pixels in on_device.items()})
+        yield dataset.batch(arrays, device)
 
 
-def read_batches(dataset: Unpaired, positions: Positions, workers: int, pinned: bool = False) -> Iterator[dict]:
-    """The batches of `positions` as `unpaired.stack` makes them, in the host's memory: what the workers bring.
+def read_batches(
+    dataset: Unpaired | Labelled, positions: Positions, workers: int, pinned: bool = False
+) -> Iterator[dict]:
+    """The batches of `positions` as the data set stacks them, in the host's memory: what the workers bring.
 
     Raises:
         DataError: too many pictures in a row could not be read.
@@ -120,7 +132,7 @@ def read_batches(dataset: Unpaired, positions: Positions, workers: int, pinned: 
         batch_size=positions.share,
         sampler=positions,
         num_workers=workers,
-        collate_fn=stack,
+        collate_fn=partial(_stack, dataset),
         pin_memory=pinned,
         prefetch_factor=batches_ahead(dataset, positions.share, workers) if workers else None,
         worker_init_fn=_leave_signals_to_the_parent,
@@ -138,9 +150,14 @@ def read_batches(dataset: Unpaired, positions: Positions, workers: int, pinned: 
             iterator._shutdown_workers()
 
 
-def batches_ahead(dataset: Unpaired, batch_size: int, workers: int) -> int:
+def _stack(dataset: Unpaired | Labelled, items: list) -> dict | DataError:
+    """All items, or the first error."""
+    return next((item for item in items if isinstance(item, DataError)), None) or dataset.stack(items)
+
+
+def batches_ahead(dataset: Unpaired | Labelled, batch_size: int, workers: int) -> int:
     """How many batches each worker keeps ready: two at least, and no more than fit into READ_AHEAD."""
-    size = 2 * 4 * dataset.size**2 * batch_size  # two domains, four bytes a pixel
+    size = len(dataset.sources) * 4 * dataset.size**2 * batch_size  # four bytes a pixel
     return max(2, min(MOST_AHEAD, READ_AHEAD // (size * workers)))
 
 
@@ -152,9 +169,31 @@ def fixed_batch(content: Source, style: Source, count: int, size: int) -> Batch:
     return Batch(normalise(x[:count]), normalise(y[:count]), x_names[:count], y_names[:count])
 
 
+def labelled_batch(source: Source, kind: str, classes: Sequence[str], count: int, size: int) -> LabelledBatch:
+    """About `count` pictures from all over a source at size x size, with the numbers of their classes; pictures of
+    other classes are left out.
+
+    Raises:
+        DataError: none is left.
+    """
+    numbers = numbers_of(read_labels(source, kind), classes)
+    known = np.flatnonzero(numbers >= 0)
+    if not len(known):
+        raise DataError(f"data.style: no held-out picture bears one of the labels {', '.join(classes)}")
+    places = known[_spread(len(known), count)]
+    class_of = {source.name(place): numbers[place] for place in places}
+    pixels, names = read_pictures(_Some(source, places), len(places), size)
+    return LabelledBatch(normalise(pixels), torch.tensor([class_of[name] for name in names]), names)
+
+
+def _spread(length: int, count: int) -> list[int]:
+    """At most `count` places from all over a row: neighbours are often alike."""
+    return sorted({int(place * length / count) for place in range(count)})
+
+
 def spread_pictures(source: Source, count: int, size: int) -> torch.Tensor:
-    """About `count` pictures from all over a source, [N, 3, size, size] in [-1, 1]: neighbours are often alike."""
-    places = sorted({int(place * len(source) / count) for place in range(count)})
+    """About `count` pictures from all over a source, [N, 3, size, size] in [-1, 1]."""
+    places = _spread(len(source), count)
     return normalise(read_pictures(_Some(source, places), len(places), size)[0])
 
 

@@ -21,6 +21,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from engine.exits import UserError
 from engine.schema import Config
 
+DOMAINS = ("content", "style")
+
 
 class ConfigError(UserError):
     """A wrong key or value; names the file (or the command line), the key, and what is allowed."""
@@ -42,7 +44,7 @@ def load_config(path: str | Path, overrides: Sequence[str], methods: Mapping, so
     changes = _read_overrides(overrides, _text_keys(Config, tags))
     for key, (tag, _) in tags.items():
         _forget_options_of_another_choice(values, changes, key, tag)
-    _spread_root(values, changes, sources)
+    _spread_root(values, changes, methods, sources)
     try:
         merged = OmegaConf.merge(OmegaConf.create(values), OmegaConf.create(changes))
         merged = OmegaConf.to_container(merged, resolve=True, throw_on_missing=True)
@@ -159,18 +161,25 @@ def _forget_options_of_another_choice(values: dict, changes: dict, key: str, tag
         values[last] = {}
 
 
-def _spread_root(values: dict, changes: dict, sources: Mapping) -> None:
+def _spread_root(values: dict, changes: dict, methods: Mapping, sources: Mapping) -> None:
     """data.root is the root of each domain that names none; on the command line it comes before the recipe's roots."""
     for given in (values, changes):
         data = given.get("data")
         root = data.get("root") if isinstance(data, dict) else None
-        for domain in ("content", "style") if root else ():
+        for domain in _domains(values, changes, methods) if root else ():
             options = _source_options(values, changes, domain, sources)
             if "root" not in _names(options):
                 raise ConfigError(f"data.root = {root}: data.{domain}.source = {options.source} has no root")
             section = data.setdefault(domain, {})
             if isinstance(section, dict):
                 section.setdefault("root", root)
+
+
+def _domains(values: dict, changes: dict, methods: Mapping) -> tuple[str, ...]:
+    """Those that the chosen method learns from; both while none is chosen or the choice is wrong."""
+    sections = (given.get("method") for given in (changes, values))
+    names = [section["name"] for section in sections if isinstance(section, dict) and "name" in section]
+    return methods[names[0]].domains if names and names[0] in methods else DOMAINS
 
 
 def _source_options(values: dict, changes: dict, domain: str, sources: Mapping) -> type:
@@ -191,6 +200,7 @@ class _Reader:
         self.path = path
         self.overridden = overridden
         self.tags = tags
+        self.unused: dict[str, str] = {}  # sections that the chosen method does without, and its name
 
     def section(self, schema: type, values: Any, prefix: str) -> Any:
         if not isinstance(values, dict):
@@ -202,7 +212,10 @@ class _Reader:
         given = {}
         for name in _names(schema):
             key = _join(prefix, name)
-            if key in self.tags:
+            if key in self.unused:
+                if values.get(name) is not None:
+                    raise self.error(key, f"is of no use: {self.unused[key]} learns from the other domain alone")
+            elif key in self.tags:
                 given[name] = self.tagged(values.get(name), key)
             elif dataclasses.is_dataclass(hints[name]):
                 given[name] = self.section(hints[name], values.get(name, {}), key)
@@ -223,6 +236,9 @@ class _Reader:
         if str(values[tag]) not in table:
             near = _did_you_mean(str(values[tag]), table)
             raise self.error(_join(key, tag), f"= {values[tag]}: not one of: {allowed}{near}")
+        if key == "method":  # which comes before the data
+            domains = table[values[tag]].domains
+            self.unused = {f"data.{each}": values[tag] for each in DOMAINS if each not in domains}
         return self.section(table[values[tag]].options, values, key)
 
     def value(self, hint: Any, value: Any, key: str) -> Any:

@@ -1,5 +1,6 @@
 """What a run tells: log.jsonl (the source of truth), sample sheets, Weights & Biases."""
 
+import dataclasses
 import json
 import time
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from engine.progress import say
 from engine.schema import LogConfig
 from engine.sheet import draw_sheet
 from engine.wandb_run import WandbRun
+from models.method import Examination
 
 
 class Logger:
@@ -42,17 +44,27 @@ class Logger:
         say(text)
         self._append({"time": round(time.time(), 3), "step": step, "event": text})
 
-    def pictures(self, step: int, columns: Mapping[str, Tensor]) -> None:
-        """One sheet: samples/step_00001000.png."""
+    def examination(self, step: int, found: Examination) -> None:
+        """Scores and tables as rows, pictures as one sheet: samples/step_00001000.png."""
+        if found.scores:
+            self.row(step, {f"held_out/{name}": round(value, 5) for name, value in found.scores.items()})
+            say(f"step {step}, held out: " + ", ".join(f"{k} {v:.3f}" for k, v in found.scores.items()))
+        for name, table in found.tables.items():
+            self._append({"time": round(time.time(), 3), "step": step, f"table/{name}": dataclasses.asdict(table)})
+            self.wandb.log_table(f"held_out/{name}", list(table.columns), table.rows)
+        if found.columns:
+            self._sheet(step, found.columns)
+
+    def close(self) -> None:
+        self.wandb.finish()
+
+    def _sheet(self, step: int, columns: Mapping[str, Tensor]) -> None:
         sheet = draw_sheet(columns)
         try:
             sheet.save(self.sheets / f"step_{step:08d}.png")
         except OSError as error:
             self._complain(error)
         self.wandb.log_picture(step, "samples", sheet)
-
-    def close(self) -> None:
-        self.wandb.finish()
 
     def _append(self, row: Mapping[str, Any]) -> None:
         try:

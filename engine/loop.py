@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.batch import Batch
+from data.batch import Batch, LabelledBatch
 from engine.checkpoint import (
     CheckpointError,
     SaveError,
@@ -30,8 +30,9 @@ from engine.run_folder import RunFolder
 from engine.schedule import constant_then_linear
 from engine.schema import Config, ScheduleConfig
 from engine.signals import StopRequest
-from models.method import Method, Turn
+from models.method import Examination, Learner, Turn
 
+AnyBatch = Batch | LabelledBatch
 FAILED_SAVES = 3  # so many in a row end the run
 
 
@@ -61,9 +62,9 @@ class Plan:
 
 
 def fit(
-    method: Method,
-    read: Callable[[int, int], Iterator[Batch]],
-    samples: Batch,
+    method: Learner,
+    read: Callable[[int, int], Iterator[AnyBatch]],
+    samples: AnyBatch,
     plan: Plan,
     run: RunFolder,
 ) -> int:
@@ -97,7 +98,7 @@ def fit(
     return code
 
 
-def restore(method: Method, run: RunFolder) -> int:
+def restore(method: Learner, run: RunFolder) -> int:
     """Load the newest good checkpoint of the run, if there is one; returns the steps done."""
     for optimizer in method.optimizers.values():
         for group in optimizer.param_groups:
@@ -119,7 +120,7 @@ def restore(method: Method, run: RunFolder) -> int:
     return state["step"]
 
 
-def move(method: Method, turn: Turn) -> None:
+def move(method: Learner, turn: Turn) -> None:
     """Move one player down its loss; no other weight gets so much as a gradient."""
     optimizer = method.optimizers[turn.player]
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
@@ -128,7 +129,7 @@ def move(method: Method, turn: Turn) -> None:
     optimizer.step()
 
 
-def set_learning_rates(method: Method, factor: float) -> dict[str, float]:
+def set_learning_rates(method: Learner, factor: float) -> dict[str, float]:
     """Set every player's rate to its initial one times `factor`; returns the rates by player."""
     rates = {}
     for player, optimizer in method.optimizers.items():
@@ -144,7 +145,7 @@ def seed_step(seed: int, step: int) -> None:
 
 
 class _Trainer:
-    def __init__(self, method: Method, plan: Plan, run: RunFolder, logger: Logger, stop: StopRequest):
+    def __init__(self, method: Learner, plan: Plan, run: RunFolder, logger: Logger, stop: StopRequest):
         self.method = method
         self.plan = plan
         self.run = run
@@ -156,7 +157,7 @@ class _Trainer:
         self.failed_saves = 0
         self.replaced = 0  # pictures, since this start
 
-    def train(self, first: int, batches: Iterator[Batch], samples: Batch) -> int:
+    def train(self, first: int, batches: Iterator[AnyBatch], samples: AnyBatch) -> int:
         """Do steps first, first + 1, ... until the plan's end or a signal."""
         total = self.plan.total_steps
         self.run.set_status("running", first)
@@ -168,7 +169,7 @@ class _Trainer:
                 if done % self.config.log.every == 0 or done == total:
                     bar.set_postfix_str(self.log(done), refresh=False)
                 if done % self.config.log.pictures_every == 0 or done == total:
-                    self.logger.pictures(done, self.draw(samples))
+                    self.logger.examination(done, self.examine(samples))
                 if self.stop.signal or done % self.config.checkpoints.every == 0 or done == total:
                     self.save(done)
                 if self.stop.signal:
@@ -180,7 +181,7 @@ class _Trainer:
         self.run.finish(total)
         return DONE
 
-    def step(self, step: int, batch: Batch) -> None:
+    def step(self, step: int, batch: AnyBatch) -> None:
         """All turns of one step. A loss that is not finite does not move its player and ends the step."""
         for line in batch.unreadable:
             self.replaced += 1
@@ -193,12 +194,12 @@ class _Trainer:
             move(self.method, turn)
             self.meter.add(turn.report)
         self.bad_steps = 0
-        self.meter.count(len(batch.content))
+        self.meter.count(len(batch))
 
-    def skip(self, step: int, turn: Turn, batch: Batch) -> None:
+    def skip(self, step: int, turn: Turn, batch: AnyBatch) -> None:
         self.bad_steps += 1
         terms = [name for name, value in turn.report.items() if not torch.isfinite(value)] or ["their sum"]
-        files = ", ".join((*batch.content_names, *batch.style_names))
+        files = ", ".join(batch.names)
         problem = f"step {step + 1}: the loss of the {turn.player} is not finite ({', '.join(terms)}; pictures {files})"
         self.logger.event(step + 1, f"{problem}: skipped")
         if self.bad_steps >= self.config.train.max_bad_steps:
@@ -218,11 +219,11 @@ class _Trainer:
         return " ".join(f"{name} {value:.3f}" for name, value in losses.items())
 
     @torch.no_grad()
-    def draw(self, samples: Batch) -> dict[str, Tensor]:
+    def examine(self, samples: AnyBatch) -> Examination:
         self.method.eval()
-        columns = self.method.samples(samples)
+        found = self.method.examine(samples)
         self.method.train()
-        return columns
+        return found
 
     def save(self, done: int) -> None:
         """Save, unless the last step was bad: weights that are not finite must not replace good ones."""

@@ -34,9 +34,10 @@ class DataConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     workers: Count = 2  # loader processes; 0 loads in the training process
 
-    def domains(self) -> tuple[tuple[str, Any], tuple[str, Any]]:
-        """("content", its source's options), ("style", its source's options)."""
-        return ("content", self.content), ("style", self.style)
+    def domains(self) -> tuple[tuple[str, Any], ...]:
+        """("content", its source's options), ("style", its source's options); a method may want one of them only."""
+        both = ("content", self.content), ("style", self.style)
+        return tuple((domain, options) for domain, options in both if options is not None)
 
 
 @dataclass(frozen=True)

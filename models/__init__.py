@@ -1,4 +1,4 @@
-"""Methods of style translation. METHODS is their table of contents."""
+"""Methods of style translation, and the classifier of paintings. METHODS is their table of contents."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from models.options import AdaINOptions, CycleGANOptions, GatysOptions, JohnsonOptions
+from models.options import AdaINOptions, CycleGANOptions, GatysOptions, JohnsonOptions, VggFinetuneOptions
 
 if TYPE_CHECKING:
-    from models.method import Method
+    from models.method import Learner
     from models.translator import Translator
 
 
@@ -22,6 +22,8 @@ class MethodEntry:
     module: str
     implementation: str
     is_trained: bool = True  # else its recipe is all that a translation needs
+    translates: bool = True  # else it tells labelled paintings apart
+    domains: tuple[str, ...] = ("content", "style")  # that it learns from
 
 
 METHODS = {
@@ -29,11 +31,14 @@ METHODS = {
     "johnson": MethodEntry(JohnsonOptions, "models.johnson", "Johnson"),
     "adain": MethodEntry(AdaINOptions, "models.adain", "AdaIN"),
     "gatys": MethodEntry(GatysOptions, "models.gatys", "Gatys", is_trained=False),
+    "vgg_finetune": MethodEntry(
+        VggFinetuneOptions, "models.vgg_finetune", "VggFinetune", translates=False, domains=("style",)
+    ),
 }
 
 
-def build_method(options: object) -> Method:
-    """The method that `options` (one of METHODS' dataclasses) describes, freshly initialised on the CPU.
+def build_method(options: object) -> Learner:
+    """The method or classifier that `options`, one of METHODS' dataclasses, describes, freshly initialised on the CPU.
 
     The weights are drawn from torch's global generator: seed it first.
     """

@@ -20,8 +20,7 @@ from models.networks.vgg import CHANNELS, CONVOLUTIONS, VGG
 from models.networks.vgg_weights import fill
 from models.options import AdaINOptions
 
-DEEPEST = "relu4_1"
-STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", DEEPEST)
+LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 
 mse = functional.mse_loss
 
@@ -32,15 +31,17 @@ class AdaIN(Method):
     directions = ("photo2painting",)
     needs_style = True
     knows_strength = True
-    size_multiple = 8
     smallest_side = 16
 
     def __init__(self, options: AdaINOptions):
         super().__init__()
         self.options = options
         features = options.features
-        self.f = VGG(features.network, DEEPEST, features.pooling, features.padding, kept=True)
-        self.g = decoder(features.network)
+        self.deepest = options.layer
+        self.style_layers = LAYERS[: LAYERS.index(options.layer) + 1]
+        self.size_multiple = 2 ** (len(self.style_layers) - 1)
+        self.f = VGG(features.network, self.deepest, features.pooling, features.padding, kept=True)
+        self.g = decoder(features.network, self.deepest)
         self.optimizers = {"decoder": torch.optim.Adam(self.g.parameters(), lr=options.learning_rate)}
 
     def begin(self, styles: Tensor) -> None:
@@ -49,28 +50,34 @@ class AdaIN(Method):
 
     def turns(self, batch: Batch) -> Iterator[Turn]:
         with torch.no_grad():
-            style = self.f(batch.style, STYLE_LAYERS)
-            t = adain(self.f(batch.content, [DEEPEST])[DEEPEST], style[DEEPEST])  # Eq. 8
-        found = self.f(self.g(t), STYLE_LAYERS)
-        content_loss = mse(found[DEEPEST], t)  # Eq. 12
+            style = self.f(batch.style, self.style_layers)
+            content = self.f(batch.content, [self.deepest])[self.deepest]
+            t = adain(content, style[self.deepest])  # Eq. 8
+        found = self.f(self.g(t), self.style_layers)
+        content_loss = mse(found[self.deepest], t)  # Eq. 12
         style_loss = torch.zeros_like(content_loss)
-        for layer in STYLE_LAYERS:  # Eq. 13
+        for layer in self.style_layers:  # Eq. 13
             statistics = zip(channel_statistics(found[layer]), channel_statistics(style[layer]), strict=True)
             style_loss = style_loss + sum(mse(ours, theirs) for ours, theirs in statistics)
         loss = content_loss + self.options.style_weight * style_loss  # Eq. 11
-        yield Turn("decoder", loss, {"content": content_loss, "style": style_loss})
+        report = {"content": content_loss, "style": style_loss}
+        if self.options.identity_weight:
+            both = torch.cat([batch.content, batch.style])
+            report["identity"] = mse(self.g(torch.cat([content, style[self.deepest]])), both)
+            loss = loss + self.options.identity_weight * report["identity"]
+        yield Turn("decoder", loss, report)
 
     def translate(self, content: Tensor, style: Tensor | Style | None = None, direction: str = "") -> Tensor:
         """A tensor of as many styles as contents goes picture by picture; of a Style, all go into every picture."""
         if style is None:
             raise ValueError("AdaIN needs a style: give one or more paintings")
-        features = self.f(content, [DEEPEST])[DEEPEST]
+        features = self.f(content, [self.deepest])[self.deepest]
         if isinstance(style, Style):
-            styles = [self.f(picture, [DEEPEST])[DEEPEST] for picture in style.pictures]
+            styles = [self.f(picture, [self.deepest])[self.deepest] for picture in style.pictures]
             fused = sum(share * adain(features, s) for share, s in zip(style.shares(), styles, strict=True))  # Eq. 15
             features = style.strength * fused + (1 - style.strength) * features  # Eq. 14
         else:
-            features = adain(features, self.f(style, [DEEPEST])[DEEPEST])
+            features = adain(features, self.f(style, [self.deepest])[self.deepest])
         return self.g(features).clamp(-1, 1)
 
     def samples(self, batch: Batch) -> dict[str, Tensor]:
@@ -82,14 +89,15 @@ class AdaIN(Method):
         }
 
 
-def decoder(network: str) -> nn.Sequential:
-    """The encoder backwards, without normalisation: relu4_1 -> pictures. Nearest up-sampling instead of pooling,
+def decoder(network: str, layer: str = "relu4_1") -> nn.Sequential:
+    """The encoder backwards, without normalisation: `layer` -> pictures. Nearest up-sampling instead of pooling,
     reflect padding; the last convolution has no activation.
 
-    Shape: [N, 512, H, W] -> [N, 3, 8 H, 8 W].
+    Shape: [N, C, H, W] -> [N, 3, 8 H, 8 W] from relu4_1, half of that from every layer before it.
     """
-    layers: list[nn.Module] = [_convolution(CHANNELS[3], CHANNELS[2]), nn.ReLU()]
-    for block in (2, 1, 0):
+    deepest = LAYERS.index(layer)
+    layers: list[nn.Module] = [_convolution(CHANNELS[deepest], CHANNELS[deepest - 1]), nn.ReLU()]
+    for block in reversed(range(deepest)):
         channels, narrower = CHANNELS[block], CHANNELS[block - 1] if block else 3
         layers.append(nn.Upsample(scale_factor=2, mode="nearest"))
         for _ in range(CONVOLUTIONS[network][block] - 1):

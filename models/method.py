@@ -1,13 +1,13 @@
-"""The contract between a method and everything that runs it."""
+"""The contract between what learns, or translates, and everything that runs it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from data.batch import Batch
+from data.batch import Batch, LabelledBatch
 
 
 @dataclass(frozen=True)
@@ -42,38 +42,70 @@ class Style:
         return tuple(weight / sum(weights) for weight in weights)
 
 
-class Method(nn.Module, ABC):
-    """A way to translate pictures, and how it learns.
+@dataclass(frozen=True)
+class Table:
+    """A result that is more than a number, for the log."""
+
+    columns: tuple[str, ...]
+    rows: list[list[str | int | float]]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What held-out pictures show, while training goes on.
+
+    columns: of a sample sheet, each [N, 3, H, W] in [-1, 1]; scores: by name; tables: by name.
+    """
+
+    columns: dict[str, Tensor] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)
+
+
+class Learner(nn.Module, ABC):
+    """What the loop trains.
 
     Attributes:
         optimizers: one for each player; the engine zeroes, steps, schedules and saves them.
-        directions: what `translate` can do; the first is the default.
-        needs_style: True if `translate` wants style pictures beside the content.
-        optimizes: True if `translate` differentiates.
-        knows_strength: True if `Style.strength` is heeded.
+        described: what it was given that a reader of its numbers must know, as random features.
     Networks, and whatever else must survive a restart (an image pool), are submodules: the state_dict is
     the method's whole memory. Random draws come from torch's global generator, which the loop seeds with
     (seed, step).
     """
 
     optimizers: dict[str, Optimizer]
-    directions: tuple[str, ...]
-    needs_style: bool = False
-    described: str = ""  # what it was given that a reader of its numbers must know, as random features
-    optimizes: bool = False
-    knows_strength: bool = False
+    described: str = ""
 
     @abstractmethod
-    def turns(self, batch: Batch) -> Iterator[Turn]:
+    def turns(self, batch: Batch | LabelledBatch) -> Iterator[Turn]:
         """The moves of one step, in order; after each yield the loop moves that player, and the code after
         it runs on the new weights."""
 
     @abstractmethod
-    def translate(self, content: Tensor, style: Tensor | Style | None = None, direction: str = "") -> Tensor:
-        """[N, 3, H, W] in [-1, 1] -> the same shape and range; H and W as the network takes them
-        (`size_multiple`). An empty direction means the first of `directions`; a tensor of styles weighs them alike."""
+    def examine(self, held_out: Batch | LabelledBatch) -> Examination:
+        """What a fixed batch of held-out pictures shows."""
 
-    num_styles: int = 0  # training paintings that `begin` wants to see
+
+class Method(Learner):
+    """A way to translate pictures, and how it learns.
+
+    Attributes:
+        directions: what `translate` can do; the first is the default.
+        needs_style: True if `translate` wants style pictures beside the content.
+        optimizes: True if `translate` differentiates.
+        knows_strength: True if `Style.strength` is heeded.
+        num_styles: training paintings that `begin` wants to see.
+        size_multiple, smallest_side: `translate` takes sides that are multiples of the one and at least the other; the
+            caller pads.
+    """
+
+    directions: tuple[str, ...]
+    needs_style: bool = False
+    optimizes: bool = False
+    knows_strength: bool = False
+    num_styles: int = 0
+    size_multiple: int = 1
+    smallest_side: int = 1
 
     def begin(self, styles: Tensor) -> None:
         """What training starts from: pretrained networks, statistics of the training paintings. Called once before
@@ -83,9 +115,14 @@ class Method(nn.Module, ABC):
             styles: [M, 3, H, W] in [-1, 1], `num_styles` of them or as many as there are.
         """
 
-    size_multiple: int = 1  # `translate` takes sides that are multiples of this ...
-    smallest_side: int = 1  # ... and at least this; the caller pads
+    @abstractmethod
+    def translate(self, content: Tensor, style: Tensor | Style | None = None, direction: str = "") -> Tensor:
+        """[N, 3, H, W] in [-1, 1] -> the same shape and range; H and W as the network takes them
+        (`size_multiple`). An empty direction means the first of `directions`; a tensor of styles weighs them alike."""
 
     def samples(self, batch: Batch) -> dict[str, Tensor]:
         """The columns of a sample sheet, each [N, 3, H, W] in [-1, 1], for fixed held-out pictures."""
         return {"photograph": batch.content, "translation": self.translate(batch.content, batch.style)}
+
+    def examine(self, held_out: Batch) -> Examination:
+        return Examination(columns=self.samples(held_out))

@@ -7,7 +7,7 @@ wrong key is answered before torch is imported (seconds); nothing here may impor
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 Positive = Annotated[int, Ge(1)]
 Weight = Annotated[float, Ge(0)]
@@ -99,8 +99,23 @@ class AdaINOptions:
 
     name: Literal["adain"] = "adain"
     features: FeatureOptions = field(default_factory=lambda: FeatureOptions(padding="reflect"))  # the encoder
+    layer: Literal["relu2_1", "relu3_1", "relu4_1"] = "relu4_1"  # where the encoder ends; shallower keeps more detail
     style_weight: Weight = 10.0
+    identity_weight: Weight = 0.0  # of the mean squared error of pictures that are encoded and decoded, both domains
     learning_rate: Annotated[float, Gt(0)] = 1e-4
+
+
+@dataclass(frozen=True)
+class VggFinetuneOptions:
+    """Transfer learning: a VGG whose later blocks learn to tell the paintings' labels."""
+
+    name: Literal["vgg_finetune"] = "vgg_finetune"
+    features: FeatureOptions = field(default_factory=FeatureOptions)  # what it starts from
+    label: str = "style"  # "style", "artist", "genre" of WikiArt; "folder": the first folder of a picture's path
+    frozen_blocks: Annotated[int, Ge(0), Le(5)] = 3  # blocks that keep their weights
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.5  # before the last, linear layer
+    learning_rate: Annotated[float, Gt(0)] = 1e-4  # of the blocks
+    head_rate: Annotated[float, Gt(0)] = 1e-3  # of the last layer, which starts from nothing
 
 
 @dataclass(frozen=True)

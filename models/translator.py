@@ -101,6 +101,8 @@ def load(
         if state is None:
             raise CheckpointError(f"{path / 'checkpoints'}: no good checkpoint yet; train.py writes them")
     config = config_from_dict(state["config"], str(path), METHODS, SOURCES)
+    if not METHODS[config.method.name].translates:
+        raise UserError(f"{path}: has learnt to tell paintings apart and translates none")
     method = build_method(config.method)
     method.load_state_dict(state["method"])
     return _finish(method, config, state["step"], direction, device, style, style_weights, strength)

@@ -7,7 +7,7 @@ import torch
 
 from engine.checkpoint import load_checkpoint
 from models import build_method
-from models.adain import STYLE_LAYERS, AdaIN, decoder
+from models.adain import LAYERS, AdaIN, decoder
 from models.losses import adain, channel_statistics
 from models.method import Style
 from models.options import AdaINOptions, FeatureOptions
@@ -57,13 +57,13 @@ def test_the_decoder_mirrors_the_encoder() -> None:
 def test_the_losses_are_the_papers(method: AdaIN) -> None:
     (turn,) = method.turns(Pair)
     with torch.no_grad():
-        style = method.f(Pair.style, STYLE_LAYERS)
+        style = method.f(Pair.style, LAYERS)
         t = adain(method.f(Pair.content, ["relu4_1"])["relu4_1"], style["relu4_1"])
-        found = method.f(method.g(t), STYLE_LAYERS)
+        found = method.f(method.g(t), LAYERS)
         content_loss = (found["relu4_1"] - t).square().mean()
         style_loss = sum(
             (a - b).square().mean()
-            for layer in STYLE_LAYERS
+            for layer in LAYERS
             for a, b in zip(channel_statistics(found[layer]), channel_statistics(style[layer]), strict=True)
         )
     assert turn.player == "decoder"

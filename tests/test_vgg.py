@@ -75,7 +75,7 @@ def test_weights_are_frozen_and_no_part_of_a_checkpoint() -> None:
     vgg = load_vgg(FeatureOptions(weights="random"), "relu2_1")
     assert vgg.state_dict() == {}
     assert list(vgg.parameters()) == []
-    assert [name for name, _ in VGG("vgg19", "relu1_1", frozen=False).named_parameters()] == [
+    assert [name for name, _ in VGG("vgg19", "relu1_1", frozen_blocks=0).named_parameters()] == [
         "conv1_1_weight",
         "conv1_1_bias",
     ]

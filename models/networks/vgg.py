@@ -33,8 +33,8 @@ class VGG(nn.Module):
         deepest: the last layer that will be asked for.
         pooling: "max" as trained, or "average", which gives Gatys et al. smoother gradients.
         padding: of every convolution: "zeros" as trained; "reflect" and "replicate" leave no frame in a picture.
-        frozen: weights are buffers and not parameters.
-        kept: frozen weights are part of the state_dict; else they come from where they came from before.
+        frozen_blocks: the weights of so many blocks are buffers and not parameters.
+        kept: these buffers are part of the state_dict; else they come from where they came from before.
 
     Shape: [N, 3, H, W] in [-1, 1], H and W at least 2 ** (pools on the way) -> {layer: [N, C, H', W']}.
     """
@@ -45,7 +45,7 @@ class VGG(nn.Module):
         deepest: str = "relu5_4",
         pooling: str = "max",
         padding: str = "zeros",
-        frozen: bool = True,
+        frozen_blocks: int = 5,
         kept: bool = False,
     ):
         super().__init__()
@@ -61,12 +61,13 @@ class VGG(nn.Module):
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         width = 3
         for name in self.convolutions:
-            channels = CHANNELS[int(name[4]) - 1]
+            block = int(name[4])
+            channels = CHANNELS[block - 1]
             for key, value in (
                 (f"{name}_weight", torch.zeros(channels, width, 3, 3)),
                 (f"{name}_bias", torch.zeros(channels)),
             ):
-                if frozen:
+                if block <= frozen_blocks:
                     self.register_buffer(key, value, persistent=kept)
                 else:
                     self.register_parameter(key, nn.Parameter(value))

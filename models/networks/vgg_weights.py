@@ -103,7 +103,7 @@ def _of_run(run: Path, network: str) -> tuple[dict[str, Tensor], str]:
     weights = {key.removeprefix("network."): value for key, value in state["method"].items()}
     if "conv1_1_weight" not in weights:
         raise WeightsError(f"{OPTION} = {run}: this run has trained no VGG; configs/vgg_wikiart.yaml does")
-    trained = state["config"]["method"]["network"]
+    trained = state["config"]["method"]["features"]["network"]
     if trained != network:
         raise WeightsError(f"{OPTION} = {run}: is a {trained} and not a {network}")
     return weights, f"{network}, fine-tuned ({run}, step {state['step']})"
