@@ -27,7 +27,7 @@ from engine.exits import DONE, STOPPED, UserError
 from engine.logger import Logger
 from engine.progress import progress, say
 from engine.run_folder import RunFolder
-from engine.schedule import constant_then_linear
+from engine.schedule import constant_then_decay
 from engine.schema import Config, ScheduleConfig
 from engine.signals import StopRequest
 from models.method import Examination, Learner, Turn
@@ -58,7 +58,8 @@ class Plan:
 
     def factor(self, step: int) -> float:
         """What the learning rates are multiplied by in a step, counted from 0."""
-        return constant_then_linear(step // self.unit, self.schedule.constant, self.schedule.decay)
+        schedule = self.schedule
+        return constant_then_decay(step // self.unit, schedule.constant, schedule.decay, schedule.shape)
 
 
 def fit(

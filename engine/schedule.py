@@ -1,11 +1,22 @@
 """Learning-rate factors: what the initial rate is multiplied by."""
 
+import math
 
-def constant_then_linear(place: int, constant: int, decay: int) -> float:
-    """1 for the first `constant` units, then linearly down over `decay` units.
+# By the share of the decay that is over, in (0, 1).
+SHAPES = {
+    "linear": lambda over: 1.0 - over,
+    "cosine": lambda over: 0.5 + 0.5 * math.cos(math.pi * over),  # Loshchilov and Hutter 2017, one half wave
+    # AdaIN's reference code: 1 / (1 + 5e-5 i) at step i of 160,000.
+    "inverse": lambda over: 1.0 / (1.0 + 8.0 * over),
+}
 
-    `place` counts units (epochs or steps) from 0. The last unit still moves: the factor would reach 0 one unit
+
+def constant_then_decay(place: int, constant: int, decay: int, shape: str = "linear") -> float:
+    """1 for the first `constant` units, then down over `decay` units in one of SHAPES.
+
+    `place` counts units (epochs or steps) from 0. The last unit still moves: a linear factor would reach 0 one unit
     after the end, as in CycleGAN's reference code (epochs 101, 150, 200 of 100 + 100 at 2e-4 train at
     1.9802e-4, 1.0099e-4, 1.98e-6).
     """
-    return 1.0 - max(0, place + 1 - constant) / (decay + 1)
+    done = place + 1 - constant
+    return SHAPES[shape](done / (decay + 1)) if done > 0 else 1.0

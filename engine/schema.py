@@ -51,11 +51,12 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """The length of training: `constant` units at the full learning rate, then `decay` units down to zero."""
+    """The length of training: `constant` units at the full learning rate, then `decay` units down from it."""
 
     unit: Literal["epochs", "steps"] = "epochs"
     constant: Count = 100
     decay: Count = 100
+    shape: Literal["linear", "cosine", "inverse"] = "linear"  # of the decay: to 0, to 0, or to a ninth as 1 / (1 + 8 t)
 
 
 @dataclass(frozen=True)

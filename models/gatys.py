@@ -16,6 +16,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from data.batch import Batch
+from models.lbfgs import minimise
 from models.losses import channel_statistics, gram_matrix, moments, total_variation, wasserstein2
 from models.method import Method, Style, Turn
 from models.networks.vgg import VGG, layer_names
@@ -74,9 +75,7 @@ class Gatys(Method):
         with torch.inference_mode(False), torch.enable_grad():
             content = content.clone()
             style = replace(style, pictures=tuple(picture.clone() for picture in style.pictures))
-            if self.options.optimizer == "adam":  # works on every pixel by itself, so pictures do not mix
-                return self._optimise(content, style, progress)
-            return torch.cat([self._optimise(picture, style, progress) for picture in content.split(1)])
+            return self._optimise(content, style, progress)
 
     def _optimise(self, content: Tensor, style: Style, progress: Progress | None) -> Tensor:
         sizes = _sizes(content.shape[-2:], self.options.coarsest)
@@ -162,31 +161,20 @@ class _Lbfgs:
 
     def __init__(self, options: GatysOptions, picture: Tensor, before: "_Lbfgs | None"):
         self.options = options
-        self.picture = picture.clone().requires_grad_()
+        self.picture = picture
 
     def run(self, loss: Callable, report: Callable) -> Tensor:
-        optimizer = torch.optim.LBFGS(
-            [self.picture],
-            lr=self.options.learning_rate,
-            max_iter=self.options.iterations,
-            max_eval=self.options.iterations,
-            tolerance_grad=0,
-            tolerance_change=0,
-            history_size=20,
-        )
         done = 0
 
-        def closure() -> Tensor:
+        def gradient(x: Tensor) -> Tensor:
             nonlocal done
-            optimizer.zero_grad(set_to_none=True)
-            total, parts = loss(self.picture)
-            total.backward()
+            x = x.detach().requires_grad_()
+            total, parts = loss(x)
             done += 1
             report(done, parts)
-            return total
+            return torch.autograd.grad(total, x)[0]
 
-        optimizer.step(closure)
-        return self.picture.detach()
+        return minimise(gradient, self.picture, self.options.iterations, self.options.learning_rate)
 
 
 class _Adam:

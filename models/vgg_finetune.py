@@ -1,8 +1,9 @@
 """Transfer learning of the feature network: a VGG learns to tell paintings apart by style, artist or genre.
 
 What the later blocks learn of paintings then serves the Gram losses (`method.features.weights=RUN`), and the classifier
-the deception rate of Sanakoyeu et al., ECCV 2018. Departure from Simonyan and Zisserman's classifier: the last features
-are averaged over all places and go into one linear layer, so pictures may be of any size and few are enough.
+the deception rate of Sanakoyeu et al., ECCV 2018. Departure from Simonyan and Zisserman's classifier: what tells
+paintings apart is how they are painted more than what they show, so the means and deviations of features at every depth
+(AdaIN's statistics of style) go into one linear layer; pictures may be of any size, and few are enough.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from data.batch import LabelledBatch
+from models.losses import channel_statistics
 from models.method import Examination, Learner, Table, Turn
 from models.networks.vgg import CHANNELS, VGG, layer_names
 from models.networks.vgg_weights import fill
@@ -34,18 +36,22 @@ class VggFinetune(Learner):
         super().__init__()
         self.options = options
         features = options.features
-        self.deepest = [name for name in layer_names(features.network) if name.startswith("relu")][-1]
+        deepest = [name for name in layer_names(features.network) if name.startswith("relu")][-1]
+        self.layers = [*(f"relu{block}_1" for block in range(1, len(CHANNELS) + 1)), deepest]
+        self.width = 2 * sum(CHANNELS[int(layer[4]) - 1] for layer in self.layers)
         self.network = VGG(
-            features.network, self.deepest, features.pooling, features.padding, options.frozen_blocks, kept=True
+            features.network, deepest, features.pooling, features.padding, options.frozen_blocks, kept=True
         )
-        self.dropout = nn.Dropout(options.dropout)
+        # Statistics of deep layers differ little from picture to picture beside what all share: it is taken out, and what
+        # is left brought to one scale, so that one head rate suits ImageNet's weights and random ones.
+        self.neck = nn.Sequential(nn.BatchNorm1d(self.width, affine=False), nn.Dropout(options.dropout))
         self.classes: tuple[str, ...] = ()  # until the pictures, or a checkpoint, name them
         self.optimizers = {}
 
     def name_classes(self, classes: Sequence[str], shares: Sequence[float]) -> None:
         """What to tell apart, and each class's share of the training pictures; makes the last layer."""
         self.classes = tuple(classes)
-        self.head = nn.Linear(CHANNELS[-1], len(classes))
+        self.head = nn.Linear(self.width, len(classes))
         self.register_buffer("shares", torch.tensor(shares, dtype=torch.float32))
         groups = [{"params": list(self.head.parameters()), "lr": self.options.head_rate}]
         if blocks := list(self.network.parameters()):
@@ -61,8 +67,9 @@ class VggFinetune(Learner):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """[N, 3, H, W] in [-1, 1] -> logits [N, K], as if all classes were equally frequent."""
-        features = self.network(pictures, [self.deepest])[self.deepest]
-        return self.head(self.dropout(features.mean(dim=(2, 3))))
+        features = self.network(pictures, self.layers)
+        statistics = [each.flatten(1) for layer in self.layers for each in channel_statistics(features[layer])]
+        return self.head(self.neck(torch.cat(statistics, dim=1)))
 
     def turns(self, batch: LabelledBatch) -> Iterator[Turn]:
         logits = self(batch.pictures)

@@ -101,6 +101,28 @@ def test_learning_rate_of_an_epoch(epoch: int, rate: float) -> None:
     assert plan.total_steps == 1400
 
 
+@pytest.mark.parametrize(
+    ("shape", "places", "factors"),
+    [
+        ("linear", (0, 4, 9), (10 / 11, 6 / 11, 1 / 11)),
+        ("cosine", (0, 4, 9), (0.979746, 0.571157, 0.0202535)),  # (1 + cos(pi t)) / 2 at t = 1, 5, 10 elevenths
+        ("inverse", (0, 4, 9), (1 / (1 + 8 / 11), 1 / (1 + 40 / 11), 1 / (1 + 80 / 11))),
+    ],
+)
+def test_every_shape_of_the_decay(shape: str, places: tuple, factors: tuple) -> None:
+    plan = Plan(ScheduleConfig(unit="steps", constant=3, decay=10, shape=shape), steps_per_epoch=7)
+    assert [plan.factor(step) for step in range(3)] == [1, 1, 1]
+    assert [plan.factor(3 + place) for place in places] == pytest.approx(factors, rel=1e-4)
+
+
+def test_adains_rate_falls_as_in_its_reference_code() -> None:
+    config = load_config(ROOT / "configs/adain.yaml", [], METHODS, SOURCES)
+    plan = Plan(config.schedule, steps_per_epoch=7)
+    assert plan.total_steps == 160_000
+    for step in (0, 1_000, 80_000, 159_999):
+        assert plan.factor(step) == pytest.approx(1 / (1 + 5e-5 * step), rel=1e-4)
+
+
 def test_the_full_recipe_says_what_the_paper_says() -> None:
     config = load_config(ROOT / "configs/cyclegan.yaml", [], METHODS, SOURCES)
     m = config.method
@@ -116,7 +138,8 @@ def test_every_recipe_builds_and_its_header_tells_how_to_use_it(recipe: Path) ->
     features = ["method.features.weights=random"] if "features:" in recipe.read_text() else []
     config = load_config(recipe, features, METHODS, SOURCES)
     method = build_method(config.method)
-    assert bool(method.optimizers) == METHODS[config.method.name].is_trained
+    entry = METHODS[config.method.name]
+    assert bool(method.optimizers) == (entry.is_trained and entry.translates)  # a classifier waits for its classes
     header = recipe.read_text().split("\n\n")[0]
     assert all(word in header for word in ("Command:", "Hardware:", "Expect:"))
     assert "PLACEHOLDER" not in header

@@ -28,8 +28,8 @@ COLOURS = {"red": (200, 60, 40), "blue": (40, 60, 200)}
 TINY_CLASSIFIER = [
     *("method.features.weights=random", "method.label=folder", "method.frozen_blocks=4", "method.dropout=0"),
     *("data.style.source=folder", "data.style.held_out_share=0.3", "data.size=32", "data.load_size=36"),
-    *("data.workers=0", "train.batch_size=4", "schedule.constant=6", "schedule.decay=0"),
-    *("log.wandb=disabled", "log.every=2", "log.pictures_every=6", "checkpoints.every=3"),
+    *("data.workers=0", "train.batch_size=4", "schedule.constant=24", "schedule.decay=0"),
+    *("log.wandb=disabled", "log.every=2", "log.pictures_every=24", "checkpoints.every=12"),
 ]
 
 
@@ -130,11 +130,11 @@ def test_a_run_learns_resumes_to_the_bit_and_serves_gram_losses(folders: Path, t
     assert scores["held_out/balanced_accuracy"] > 0.9
     confusion = next(row["table/confusion"] for row in rows if "table/confusion" in row)
     assert [row[0] for row in confusion["rows"]] == ["blue", "red"]
-    assert (tmp_path / "whole/samples/step_00000006.png").exists()
+    assert (tmp_path / "whole/samples/step_00000024.png").exists()
 
-    assert call("train", RECIPE, f"run={tmp_path / 'two'}", *words, "schedule.constant=3") == 0
+    assert call("train", RECIPE, f"run={tmp_path / 'two'}", *words, "schedule.constant=12") == 0
     assert call("train", RECIPE, f"run={tmp_path / 'two'}", *words) == 0
-    states = [load_checkpoint(tmp_path / run / "checkpoints/step_00000006.pt")["method"] for run in ("whole", "two")]
+    states = [load_checkpoint(tmp_path / run / "checkpoints/step_00000024.pt")["method"] for run in ("whole", "two")]
     differing = [k for k in states[0] if torch.is_tensor(states[0][k]) and not torch.equal(states[0][k], states[1][k])]
     assert states[0].keys() == states[1].keys()
     assert differing == []

@@ -1,0 +1,66 @@
+"""L-BFGS of many: of one row it is torch's, and rows do not see one another."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.lbfgs import minimise
+
+
+def rosenbrock(x: Tensor) -> Tensor:
+    """[N, D] -> [N]; its minimum is 0 at ones."""
+    return (10 * (x[:, 1:] - x[:, :-1].square()).square() + (1 - x[:, :-1]).square()).sum(dim=1)
+
+
+def gradient(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def evaluate(x: Tensor) -> Tensor:
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(loss(x).sum(), x)[0]
+
+    return evaluate
+
+
+def by_torch(x: Tensor, evaluations: int, rate: float) -> Tensor:
+    x = x.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [x], rate, max_iter=evaluations, max_eval=10**6, tolerance_grad=0, tolerance_change=0, history_size=20
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = rosenbrock(x).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return x.detach()
+
+
+def starts(count: int) -> Tensor:
+    return torch.rand(count, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 0.5
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.3])
+@pytest.mark.parametrize("evaluations", [1, 2, 7, 30])
+def test_of_one_row_it_is_torchs(rate: float, evaluations: int) -> None:
+    x = starts(1)
+    assert torch.allclose(
+        minimise(gradient(rosenbrock), x, evaluations, rate), by_torch(x, evaluations, rate), rtol=1e-6, atol=1e-9
+    )
+
+
+def test_rows_do_not_see_one_another_and_find_the_minimum() -> None:
+    x = starts(5)
+    together = minimise(gradient(rosenbrock), x, 200, 0.5)
+    assert torch.allclose(together, torch.cat([minimise(gradient(rosenbrock), row, 200, 0.5) for row in x.split(1)]))
+    assert torch.allclose(together, torch.ones_like(x), atol=1e-4)
+
+
+def test_a_row_at_its_minimum_stays_and_shapes_are_kept() -> None:
+    x = torch.stack([torch.ones(2, 3), torch.zeros(2, 3)]).double()
+    found = minimise(gradient(lambda x: rosenbrock(x.flatten(1))), x, 60, 0.5)
+    assert found.shape == x.shape
+    assert torch.equal(found[0], x[0])
+    assert found.isfinite().all()
