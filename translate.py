@@ -3,6 +3,7 @@
     translate.py runs/demo photographs/ paintings/
     translate.py runs/demo paintings/ photographs/ --direction painting2photo
     translate.py configs/gatys.yaml photographs/ paintings/ --style starry-night.jpg
+    translate.py runs/adain photographs/ paintings/ --style a.jpg b.jpg --mask left.png right.png
 
 Nested folders are mirrored, names and sizes are kept. Pictures that are there already are skipped, so the same
 command goes on where it was stopped. A bad file costs only itself: it is listed in failures.csv (exit code 3).
@@ -10,13 +11,19 @@ command goes on where it was stopped. A bad file costs only itself: it is listed
 
 import argparse
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 
 from engine.exits import DONE, SOME_FAILED, UserError, run_script
 
 HEADER = ("picture", "reason")
+COLOURS = ("luminance", "moments")
+PRESERVE = (
+    "keep the photograph's colours: take the translation's luminance alone (the default of the two), or give the "
+    "paintings the photograph's colours first (moments)"
+)
+MASK = "one for each of --style, white where it is shown: a picture, or a folder of them under the photographs' names"
 FAILURES = ("failures.csv", *(f"failures-{i}.csv" for i in range(1, 1000)))  # the first that is not somebody else's
 
 
@@ -26,6 +33,10 @@ def main() -> int:
         raise UserError("--batch-size must be at least 1")
     if not 0 <= arguments.alpha <= 1:
         raise UserError(f"--alpha {arguments.alpha}: must be 0 to 1")
+    if arguments.mask and len(arguments.mask) != len(arguments.style):
+        raise UserError(f"--mask: {len(arguments.mask)} masks for {len(arguments.style)} styles; one for each")
+    if missing := [path for path in arguments.mask if not path.exists()]:
+        raise UserError(f"--mask {missing[0]}: no such picture or folder")
     from data.outputs import make_folders, plan_outputs
 
     jobs = plan_outputs(arguments.input, arguments.output)
@@ -49,7 +60,9 @@ def translate_all(jobs: list, open_jobs: list, arguments: argparse.Namespace) ->
             arguments.alpha,
             arguments.set,
         )
-        results = translate(translator, open_jobs, arguments.batch_size, arguments.preserve_color)
+        if arguments.preserve_color == "moments" and not translator.styles:
+            raise UserError("--preserve-color moments: changes the colours of --style, of which none is taken here")
+        results = translate(translator, open_jobs, arguments)
     failures: list[tuple[str, str]] = []
     done = 0
     try:
@@ -85,7 +98,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--style", nargs="+", default=(), metavar="FILE|FOLDER", help="paintings whose style is taken")
     parser.add_argument("--style-weights", default="", metavar="0.7,0.3", help="one for each of --style")
     parser.add_argument("--alpha", type=float, default=1.0, help="0 to 1, how much of the style, for AdaIN (1)")
-    parser.add_argument("--preserve-color", action="store_true", help="keep the photograph's colours")
+    parser.add_argument("--mask", nargs="+", default=(), type=Path, metavar="FILE|FOLDER", help=MASK)
+    parser.add_argument("--preserve-color", nargs="?", const="luminance", default="", choices=COLOURS, help=PRESERVE)
     parser.add_argument("--set", nargs="+", default=(), metavar="key=value", help="changes of a recipe")
     parser.add_argument("--overwrite", action="store_true", help="replace translations that exist")
     return parser.parse_args()
@@ -98,13 +112,20 @@ def read_weights(text: str) -> list[float]:
         raise UserError(f"--style-weights {text}: numbers with commas between them, for example 0.7,0.3") from None
 
 
-def translate(translator, jobs: list, batch_size: int, preserve_color: bool) -> Iterator[tuple]:
+def translate(translator, jobs: list, arguments: argparse.Namespace) -> Iterator[tuple]:
     """Do the jobs; yields (job, what went wrong or "") for each."""
     from engine.progress import progress, say
 
+    batch_size = 1 if arguments.mask else arguments.batch_size  # a photograph's masks are of any size
     with progress(len(jobs), "picture", f"translate {translator.direction}") as bar:
+
+        def show(done: int, total: int, losses: dict[str, float]) -> None:
+            parts = " ".join(f"{name} {value:.3g}" for name, value in losses.items())
+            bar.set_postfix_str(f"iteration {done}/{total} {parts}", refresh=False)
+            bar.update(0)
+
         for batch in same_size_batches(jobs, batch_size):
-            for job, problem in translate_batch(translator, batch, preserve_color):
+            for job, problem in translate_batch(translator, batch, arguments, show):
                 if problem:
                     say(f"failed: {job.name}: {problem}")
                 bar.update()
@@ -135,23 +156,35 @@ def open_or_error(path: Path):
         return error
 
 
-def translate_batch(translator, batch: list[tuple], preserve_color: bool) -> Iterator[tuple]:
-    """Translate and save pictures of one size; yields (job, what went wrong or "")."""
+def translate_batch(translator, batch: list[tuple], arguments: argparse.Namespace, show: Callable) -> Iterator[tuple]:
+    """Translate and save pictures of one size; yields (job, what went wrong or ""). What is too large for the memory
+    together is tried one by one."""
     import torch
 
-    from data.images import normalise, save_picture, to_picture, to_tensor
+    from data.images import PictureError, normalise, save_picture, to_picture, to_tensor
+    from models.style import read_masks
 
     if isinstance(batch[0][1], Exception):
         yield batch[0][0], batch[0][1].reason
         return
     try:
         pixels = normalise(torch.stack([to_tensor(picture) for _, picture in batch]))
-        translations = translator.translate(pixels, preserve_color).cpu()
+        masks = read_masks(arguments.mask, batch[0][0].name) if arguments.mask else ()
+        translations = translator.translate(pixels, arguments.preserve_color, masks, show).cpu()
+    except PictureError as error:
+        yield batch[0][0], f"mask {error}"
+        return
     except RuntimeError as error:  # torch.OutOfMemoryError is one, and the CPU has no class of its own
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
-        for job, picture in batch:
-            yield job, f"out of memory at {picture.width} x {picture.height} px"
+        translations = None
+    if translations is None and len(batch) > 1:
+        for one in batch:
+            yield from translate_batch(translator, [one], arguments, show)
+        return
+    if translations is None:
+        job, picture = batch[0]
+        yield job, f"out of memory at {picture.width} x {picture.height} px"
         return
     for (job, _), translation in zip(batch, translations, strict=True):
         try:

@@ -74,7 +74,10 @@ class AdaIN(Method):
         features = self.f(content, [self.deepest])[self.deepest]
         if isinstance(style, Style):
             styles = [self.f(picture, [self.deepest])[self.deepest] for picture in style.pictures]
-            fused = sum(share * adain(features, s) for share, s in zip(style.shares(), styles, strict=True))  # Eq. 15
+            region = None if style.region is None else _shrink(style.region, features)
+            fused = sum(
+                share * adain(features, s, region=region) for share, s in zip(style.shares(), styles, strict=True)
+            )  # Eq. 15
             features = style.strength * fused + (1 - style.strength) * features  # Eq. 14
         else:
             features = adain(features, self.f(style, [self.deepest])[self.deepest])
@@ -87,6 +90,12 @@ class AdaIN(Method):
             "translation": self.translate(batch.content, batch.style),
             "strength 0": self.translate(batch.content, Style((batch.style[:1],), strength=0.0)),
         }
+
+
+def _shrink(region: Tensor, features: Tensor) -> Tensor:
+    """A region of the picture as one of its features; one that is too small for any place is the whole."""
+    small = functional.adaptive_avg_pool2d(region, features.shape[-2:])
+    return torch.where(small.sum(dim=(2, 3), keepdim=True) > 0, small, 1.0)
 
 
 def decoder(network: str, layer: str = "relu4_1") -> nn.Sequential:

@@ -18,12 +18,11 @@ from torch import Tensor
 from data.batch import Batch
 from models.lbfgs import minimise
 from models.losses import channel_statistics, gram_matrix, moments, total_variation, wasserstein2
-from models.method import Method, Style, Turn
+from models.method import Method, Progress, Style, Turn
 from models.networks.vgg import VGG, layer_names
 from models.networks.vgg_weights import load_vgg
 from models.options import GatysOptions
 
-Progress = Callable[[int, int, dict[str, float]], object]  # iterations done, of how many, losses
 SMALLEST = 32  # px, what five blocks of a VGG take
 STEP = 2**0.5  # between two scales
 

@@ -83,10 +83,19 @@ def gram_matrix(features: Tensor) -> Tensor:
     return flat @ flat.transpose(1, 2) / flat.shape[2]
 
 
-def channel_statistics(features: Tensor, epsilon: float = 1e-5) -> tuple[Tensor, Tensor]:
+def channel_statistics(features: Tensor, epsilon: float = 1e-5, region: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """[N, C, H, W] -> mean and standard deviation of every channel over its places, [N, C, 1, 1] each (Huang and
-    Belongie 2017, Eq. 5 and 6; epsilon is under the root)."""
-    variance, mean = torch.var_mean(features, dim=(2, 3), keepdim=True, correction=0)
+    Belongie 2017, Eq. 5 and 6; epsilon is under the root).
+
+    Args:
+        region: [N or 1, 1, H, W], how much each place counts; None: all alike. None of them may be 0 everywhere.
+    """
+    if region is None:
+        variance, mean = torch.var_mean(features, dim=(2, 3), keepdim=True, correction=0)
+    else:
+        share = region / region.sum(dim=(2, 3), keepdim=True)
+        mean = (share * features).sum(dim=(2, 3), keepdim=True)
+        variance = (share * (features - mean).square()).sum(dim=(2, 3), keepdim=True)
     return mean, (variance + epsilon).sqrt()
 
 
@@ -125,12 +134,13 @@ def _root(eigenvalues: Tensor) -> Tensor:
     return torch.where(eigenvalues > floor, eigenvalues.clamp_min(floor).sqrt(), 0.0)
 
 
-def adain(content: Tensor, style: Tensor, epsilon: float = 1e-5) -> Tensor:
+def adain(content: Tensor, style: Tensor, epsilon: float = 1e-5, region: Tensor | None = None) -> Tensor:
     """Content features with the statistics of style features (Huang and Belongie 2017, Eq. 8).
 
-    Shape: [N, C, H, W] and [N, C, H', W'] -> that of the content.
+    Shape: [N, C, H, W] and [N, C, H', W'] -> that of the content. With a region, [N or 1, 1, H, W], the content's own
+    statistics are those of its places, so that there the result has the style's.
     """
-    mean, deviation = channel_statistics(content, epsilon)
+    mean, deviation = channel_statistics(content, epsilon, region)
     style_mean, style_deviation = channel_statistics(style, epsilon)
     return (content - mean) / deviation * style_deviation + style_mean
 

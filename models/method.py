@@ -1,7 +1,7 @@
 """The contract between what learns, or translates, and everything that runs it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -24,6 +24,9 @@ class Turn:
     report: dict[str, Tensor]
 
 
+Progress = Callable[[int, int, dict[str, float]], object]  # iterations done, of how many, losses
+
+
 @dataclass(frozen=True)
 class Style:
     """The style of a translation, for methods that take it at run time.
@@ -31,11 +34,14 @@ class Style:
     pictures: one or more, each [1, 3, H, W] in [-1, 1], of any sizes.
     weights: of each; they are divided by their sum. () weighs them alike.
     strength: 0 leaves the photograph as it is, 1 is the whole style; for methods that know degrees ("alpha").
+    region: [N or 1, 1, H, W] in [0, 1], the part of the photograph that will be shown in this style; a method may take
+        the photograph's statistics from there.
     """
 
     pictures: tuple[Tensor, ...]
     weights: tuple[float, ...] = ()
     strength: float = 1.0
+    region: Tensor | None = None
 
     def shares(self) -> tuple[float, ...]:
         weights = self.weights or (1.0,) * len(self.pictures)
@@ -92,7 +98,7 @@ class Method(Learner):
     Attributes:
         directions: what `translate` can do; the first is the default.
         needs_style: True if `translate` wants style pictures beside the content.
-        optimizes: True if `translate` differentiates.
+        optimizes: True if `translate` differentiates; it then takes `progress`, too.
         knows_strength: True if `Style.strength` is heeded.
         num_styles: training paintings that `begin` wants to see.
         size_multiple, smallest_side: `translate` takes sides that are multiples of the one and at least the other; the

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from data import SOURCES
-from data.images import find_pictures, normalise, open_picture, to_picture, to_rgb, to_tensor
+from data.images import normalise, to_picture, to_rgb, to_tensor
 from engine.checkpoint import CheckpointError, load_checkpoint, newest_checkpoint
 from engine.config import config_from_dict, load_config
 from engine.device import choose_device
@@ -23,10 +23,8 @@ from engine.progress import say
 from engine.run_folder import read_run_config
 from engine.schema import Config
 from models import METHODS, build_method
-from models.method import Method, Style
-
-STYLE_SIDE = 512  # px; larger paintings are read at about this, at most twice as long
-LUMA = (0.299, 0.587, 0.114)  # Rec. 601
+from models.method import Method, Progress, Style
+from models.style import keep_luminance, match_colours, merge, read_styles, share_out
 
 
 class Translator:
@@ -35,7 +33,7 @@ class Translator:
     >>> painter = load_translator("runs/demo")
     >>> painting = painter(Image.open("photograph.jpg"))
 
-    step: training steps of the weights; config: of the run.
+    step: training steps of the weights; config: of the run; styles: those that were given, for methods that need them.
     """
 
     def __init__(
@@ -45,32 +43,71 @@ class Translator:
         config: Config,
         step: int,
         device: torch.device,
-        style: Style | None = None,
+        styles: Sequence[Style] = (),
     ):
         self.method = method.to(device).eval()
         self.direction = direction
         self.config = config
         self.step = step
         self.device = device
-        self.style = style and replace(style, pictures=tuple(picture.to(device) for picture in style.pictures))
+        self.styles = tuple(replace(s, pictures=tuple(picture.to(device) for picture in s.pictures)) for s in styles)
 
     def __call__(self, picture: Image.Image) -> Image.Image:
         """A picture of any mode -> RGB of exactly the same size."""
         pixels = to_tensor(to_rgb(picture)).unsqueeze(0)
         return to_picture(self.translate(normalise(pixels))[0])
 
-    def translate(self, pictures: Tensor, preserve_color: bool = False) -> Tensor:
+    def translate(
+        self,
+        pictures: Tensor,
+        preserve_color: str = "",
+        masks: Sequence[Tensor] = (),
+        progress: Progress | None = None,
+    ) -> Tensor:
         """[N, 3, H, W] in [-1, 1], any H and W -> the same shape and range, on the translator's device.
 
         Args:
-            preserve_color: take the luminance of the translation and the colours of the photograph.
+            preserve_color: "luminance" takes that of the translation and the colours of the photograph; "moments"
+                gives the paintings the photograph's colours first, for methods that take paintings.
+            masks: one for each of `styles`, [N or 1, 1, h, w] in [0, 1], any h and w: where it is shown. Where none
+                is, the photograph stays.
+            progress: is called while a picture is optimised.
         """
+        pictures = pictures.to(self.device)
+        if preserve_color == "moments" and len(pictures) > 1:  # whose colours differ
+            alone = [
+                self.translate(picture, preserve_color, [mask[[min(i, len(mask) - 1)]] for mask in masks], progress)
+                for i, picture in enumerate(pictures.split(1))
+            ]
+            return torch.cat(alone)
+        styles = self.styles
+        if preserve_color == "moments":
+            styles = [match_colours(style, pictures) for style in styles]
+        if masks:
+            found = self._by_regions(pictures, styles, masks, progress)
+        else:
+            found = self._apply(pictures, merge(styles) if styles else None, progress)
+        return keep_luminance(pictures, found) if preserve_color == "luminance" else found
+
+    def _by_regions(
+        self, pictures: Tensor, styles: Sequence[Style], masks: Sequence[Tensor], progress: Progress | None
+    ) -> Tensor:
+        """Put together from whole translations, so that no style is seen outside its mask, not even by a decoder."""
+        shares = share_out([m.to(self.device) for m in masks], [sum(s.weights) for s in styles], pictures.shape[-2:])
+        found = (1 - sum(shares)) * pictures
+        for style, share in zip(styles, shares, strict=True):
+            found = found + share * self._apply(pictures, replace(style, region=share), progress)
+        return found
+
+    def _apply(self, pictures: Tensor, style: Style | None, progress: Progress | None) -> Tensor:
         height, width = pictures.shape[-2:]
+        multiple, smallest = self.method.size_multiple, self.method.smallest_side
+        if style and style.region is not None:
+            style = replace(style, region=_pad(style.region, multiple, smallest))
+        options = {"progress": progress} if self.method.optimizes else {}
         with contextlib.nullcontext() if self.method.optimizes else torch.inference_mode():
-            pictures = pictures.to(self.device)
-            padded = _pad(pictures, self.method.size_multiple, self.method.smallest_side)
-            found = self.method.translate(padded, self.style, self.direction)[..., :height, :width]
-        return _with_colours_of(pictures, found) if preserve_color else found
+            found = self.method.translate(_pad(pictures, multiple, smallest), style, self.direction, **options)
+        return found[..., :height, :width]
 
 
 def load(
@@ -108,30 +145,6 @@ def load(
     return _finish(method, config, state["step"], direction, device, style, style_weights, strength)
 
 
-def read_style(paths: Sequence[str], weights: Sequence[float] = ()) -> Style:
-    """Paintings, or folders of them, as the style of translations; a folder's weight is shared by its pictures.
-
-    Raises:
-        UserError: no such picture, or as many weights as styles are not given.
-        PictureError: a painting cannot be read.
-    """
-    if weights and (len(weights) != len(paths) or min(weights) < 0 or sum(weights) <= 0):
-        raise UserError(f"--style-weights: {len(weights)} weights for {len(paths)} styles; one of 0 or more for each")
-    pictures, shares = [], []
-    for index, path in enumerate(map(Path, paths)):
-        if not path.exists():
-            raise UserError(f"--style {path}: no such picture or folder")
-        found = [path / name for name in find_pictures(path)] if path.is_dir() else [path]
-        if not found:
-            raise UserError(f"--style {path}: no pictures found")
-        for file in found:
-            image = open_picture(file, draft=STYLE_SIDE)
-            image.thumbnail((2 * STYLE_SIDE, 2 * STYLE_SIDE), Image.Resampling.BICUBIC)
-            pictures.append(normalise(to_tensor(image).unsqueeze(0)))
-            shares.append((weights[index] if weights else 1.0) / len(found))
-    return Style(tuple(pictures), tuple(shares))
-
-
 def _from_recipe(path: Path, settings: Sequence[str]) -> tuple[Method, Config]:
     config = load_config(path, settings, METHODS, SOURCES)
     if METHODS[config.method.name].is_trained:
@@ -155,15 +168,8 @@ def _finish(
         raise UserError(wanted if method.needs_style else f"--style: {name} has learnt its style and takes none")
     if strength != 1 and not method.knows_strength:
         raise UserError(f"--alpha {strength}: {config.method.name} knows no degrees of style")
-    given = replace(read_style(style, style_weights), strength=strength) if style else None
+    given = [replace(each, strength=strength) for each in read_styles(style, style_weights)]
     return Translator(method, _choose(direction, method), config, step, choose_device(device), given)
-
-
-def _with_colours_of(photographs: Tensor, translations: Tensor) -> Tensor:
-    """Luminance of the translations, chrominance of the photographs (Gatys et al. 2016, "Preserving color")."""
-    weights = torch.tensor(LUMA, device=photographs.device).view(1, 3, 1, 1)
-    luminance = ((translations - photographs) * weights).sum(dim=1, keepdim=True)
-    return (photographs + luminance).clamp(-1, 1)
 
 
 def _choose(direction: str | None, method: Method) -> str:

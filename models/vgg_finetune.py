@@ -42,8 +42,8 @@ class VggFinetune(Learner):
         self.network = VGG(
             features.network, deepest, features.pooling, features.padding, options.frozen_blocks, kept=True
         )
-        # Statistics of deep layers differ little from picture to picture beside what all share: it is taken out, and what
-        # is left brought to one scale, so that one head rate suits ImageNet's weights and random ones.
+        # Statistics of deep layers differ little from picture to picture beside what all share: it is taken out, and
+        # what is left brought to one scale, so that one head rate suits ImageNet's weights and random ones.
         self.neck = nn.Sequential(nn.BatchNorm1d(self.width, affine=False), nn.Dropout(options.dropout))
         self.classes: tuple[str, ...] = ()  # until the pictures, or a checkpoint, name them
         self.optimizers = {}

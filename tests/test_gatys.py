@@ -126,9 +126,10 @@ def test_colours_can_be_preserved(folder: Path) -> None:
         str(RECIPE), style=[str(folder / "styles/0.png")], settings=["method.iterations=3", "seed=1"], device="cpu"
     )
     grey = normalise(to_tensor(picture(40, 40, seed=5).convert("L").convert("RGB"))[None])
-    coloured, preserved = translator.translate(grey), translator.translate(grey, preserve_color=True)
+    coloured = translator.translate(grey)
     assert coloured.std(dim=1).max() > 0.05
-    assert preserved.std(dim=1).max() < 1e-5
+    assert translator.translate(grey, "luminance").std(dim=1).max() < 1e-5
+    assert translator.translate(grey, "moments").std(dim=1).mean() < 0.3 * coloured.std(dim=1).mean()
 
 
 @pytest.mark.parametrize(
@@ -138,6 +139,8 @@ def test_colours_can_be_preserved(folder: Path) -> None:
         (("--style", "{tmp}/none.jpg"), "none.jpg: no such picture or folder"),
         (("--style", "{tmp}/in/bad.jpg"), "bad.jpg: not a picture"),
         (("--style", "{tmp}/styles", "--style-weights", "1,2"), "2 weights for 1 styles"),
+        (("--style", "{tmp}/styles", "--mask", "{tmp}/a", "{tmp}/b"), "2 masks for 1 styles"),
+        (("--style", "{tmp}/styles", "--mask", "{tmp}/none.png"), "none.png: no such picture or folder"),
         (("--style", "{tmp}/styles", "--style-weights", "much"), "--style-weights much"),
         (("--style", "{tmp}/styles", "--set", "method.iteration=3"), "did you mean method.iterations"),
     ],
@@ -160,4 +163,6 @@ def test_a_trained_method_takes_no_style_and_no_recipe(folder: Path, tiny_run: P
     assert "cyclegan has learnt its style" in capsys.readouterr().err
     assert call("translate", ROOT / "configs/cyclegan.yaml", folder / "in/a.png", target) == USER_ERROR
     assert "has to be trained" in capsys.readouterr().err
+    assert call("translate", tiny_run, folder / "in/a.png", target, "--preserve-color", "moments") == USER_ERROR
+    assert "--preserve-color moments: changes the colours of --style" in capsys.readouterr().err
     assert call("translate", tiny_run, folder / "in/a.png", target, "--preserve-color") == DONE
