@@ -9,7 +9,7 @@ iterates, all of which later work found better.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as functional
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from data.batch import Batch
 from models.lbfgs import minimise
-from models.losses import channel_statistics, gram_matrix, moments, total_variation, wasserstein2
+from models.losses import STYLE_DISTANCES, StyleStatistics, channel_statistics, total_variation
 from models.method import Method, Progress, Style, Turn
 from models.networks.vgg import VGG, layer_names
 from models.networks.vgg_weights import load_vgg
@@ -25,14 +25,6 @@ from models.options import GatysOptions
 
 SMALLEST = 32  # px, what five blocks of a VGG take
 STEP = 2**0.5  # between two scales
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a layer of the picture should look like: statistics, and what its loss is divided by, [N]."""
-
-    statistics: tuple[Tensor, ...]
-    unit: Tensor
 
 
 class Gatys(Method):
@@ -99,18 +91,19 @@ class Gatys(Method):
         self, content: Tensor, paintings: Sequence[Tensor], shares: Sequence[float]
     ) -> Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]:
         """The function to minimise at one scale: a picture -> its loss, summed over the batch, and the parts."""
-        o = self.options
+        o, distance = self.options, STYLE_DISTANCES[self.options.statistics]
         with torch.no_grad():
             features = self.vgg(content, [*o.style_layers, o.content_layer])
             wanted = features[o.content_layer]
             variance = wanted.var(dim=(1, 2, 3), correction=0).clamp_min(1e-12)
-            targets = {layer: self._target(layer, features[layer], paintings, shares) for layer in o.style_layers}
+            targets = {layer: self._target(layer, paintings, shares) for layer in o.style_layers}
+            units = {layer: distance(features[layer], targets[layer]).clamp_min(1e-12) for layer in o.style_layers}
 
         def evaluate(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             found = self.vgg(x, [*o.style_layers, o.content_layer])
             content_loss = ((found[o.content_layer] - wanted).square().mean(dim=(1, 2, 3)) / variance).sum()  # Eq. 1
             style_loss = sum(
-                weight * (self._distance(found[layer], targets[layer].statistics) / targets[layer].unit).sum()
+                weight * (distance(found[layer], targets[layer]) / units[layer]).sum()
                 for layer, weight in zip(o.style_layers, self.layer_weights, strict=True)
             ) / sum(self.layer_weights)  # Eq. 5
             parts = {"content": content_loss, "style": style_loss}
@@ -122,25 +115,8 @@ class Gatys(Method):
 
         return evaluate
 
-    def _target(self, layer: str, at_start: Tensor, paintings: Sequence[Tensor], shares: Sequence[float]) -> Target:
-        """Several paintings: the weighted mean of their raw moments, of which covariances are then formed."""
-        means, raw = 0.0, 0.0
-        for picture, share in zip(paintings, shares, strict=True):
-            features = self.vgg(picture, [layer])[layer]
-            means = means + share * features.flatten(2).mean(dim=2)
-            raw = raw + share * gram_matrix(features)
-        if self.options.statistics == "gram":
-            statistics: tuple[Tensor, ...] = (raw,)
-        else:
-            statistics = (means, raw - means.unsqueeze(2) * means.unsqueeze(1))
-        return Target(statistics, self._distance(at_start, statistics).clamp_min(1e-12))
-
-    def _distance(self, features: Tensor, statistics: tuple[Tensor, ...]) -> Tensor:
-        """[N]."""
-        if self.options.statistics == "gram":
-            return (gram_matrix(features) - statistics[0]).square().mean(dim=(1, 2))  # Eq. 4
-        mean, covariance = statistics
-        return wasserstein2(*moments(features), mean, covariance.expand(len(features), -1, -1))
+    def _target(self, layer: str, paintings: Sequence[Tensor], shares: Sequence[float]) -> StyleStatistics:
+        return StyleStatistics.average((StyleStatistics.of(self.vgg(a, [layer])[layer]) for a in paintings), shares)
 
     def _start(self, content: Tensor, paintings: Sequence[Tensor], style: Style) -> Tensor:
         if self.options.start == "content":

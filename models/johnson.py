@@ -4,7 +4,8 @@ Johnson, Alahi, Fei-Fei, ECCV 2016.
 
 x photographs, y_hat = f_W(x) their translations; phi the features of a fixed VGG, G their Gram matrices.
 Departures: losses without units (see JohnsonOptions); the style may be that of many paintings, by the mean of their
-Gram matrices, which makes it comparable with a method that learns a domain.
+Gram matrices, which makes it comparable with a method that learns a domain; mean and covariance instead of Gram
+matrices by option.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from data.batch import Batch
-from models.losses import gram_matrix, total_variation
+from models.losses import STYLE_DISTANCES, StyleStatistics, total_variation
 from models.method import Method, Style, Turn
 from models.networks.transform import TransformNetwork
 from models.networks.vgg import CHANNELS, VGG, layer_names
@@ -21,6 +22,7 @@ from models.networks.vgg_weights import load_vgg
 from models.options import JohnsonOptions
 
 SEEN_AT_ONCE = 16  # paintings
+STATISTICS = {"gram": "the mean Gram matrix", "moments": "mean and covariance"}
 
 
 class Johnson(Method):
@@ -41,7 +43,8 @@ class Johnson(Method):
         self.vgg: VGG | None = None
         for layer in options.style_layers:
             channels = CHANNELS[int(layer[4]) - 1]
-            self.register_buffer(f"target_{layer}", torch.zeros(1, channels, channels))
+            self.register_buffer(f"mean_{layer}", torch.zeros(1, channels))
+            self.register_buffer(f"raw_{layer}", torch.zeros(1, channels, channels))
         self.optimizers = {"network": torch.optim.Adam(self.network.parameters(), lr=options.learning_rate)}
 
     @torch.no_grad()
@@ -49,13 +52,16 @@ class Johnson(Method):
         o = self.options
         layers = (*o.style_layers, o.content_layer)
         self.vgg = load_vgg(o.features, max(layers, key=layer_names(o.features.network).index)).to(styles.device)
-        self.described = f"features: {self.vgg.described}; style: the mean Gram matrix of {len(styles)} paintings"
-        sums = dict.fromkeys(o.style_layers, 0.0)
+        self.described = f"features: {self.vgg.described}; style: {STATISTICS[o.statistics]} of {len(styles)} paintings"
+        parts: dict[str, list[StyleStatistics]] = {layer: [] for layer in o.style_layers}
         for some in styles.split(SEEN_AT_ONCE):
             features = self.vgg(some, o.style_layers)
-            sums = {layer: sums[layer] + gram_matrix(features[layer]).sum(dim=0, keepdim=True) for layer in sums}
-        for layer, total in sums.items():
-            self._target(layer).copy_(total / len(styles))
+            for layer, found in parts.items():
+                found += map(StyleStatistics.of, features[layer].split(1))
+        for layer, found in parts.items():
+            whole = StyleStatistics.average(found, [1 / len(found)] * len(found))
+            getattr(self, f"mean_{layer}").copy_(whole.mean)
+            getattr(self, f"raw_{layer}").copy_(whole.raw)
 
     def turns(self, batch: Batch) -> Iterator[Turn]:
         o, x = self.options, batch.content
@@ -79,8 +85,9 @@ class Johnson(Method):
         return {"photograph": batch.content, "translation": self.network(batch.content), "painting": batch.style}
 
     def _style_loss(self, layer: str, features: Tensor) -> Tensor:
-        target = self._target(layer)
-        return (gram_matrix(features) - target).square().mean() / target.square().mean()
-
-    def _target(self, layer: str) -> Tensor:
-        return getattr(self, f"target_{layer}")
+        target = StyleStatistics(getattr(self, f"mean_{layer}"), getattr(self, f"raw_{layer}"))
+        if self.options.statistics == "gram":
+            unit = target.raw.square().mean()
+        else:
+            unit = target.covariance.diagonal(dim1=1, dim2=2).sum()
+        return STYLE_DISTANCES[self.options.statistics](features, target).mean() / unit

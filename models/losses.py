@@ -1,6 +1,6 @@
 """Losses: pure functions of tensors, each mean-reduced to a scalar."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -132,6 +132,44 @@ def _root(eigenvalues: Tensor) -> Tensor:
     """Square roots of [N, C] eigenvalues in rising order; what is nothing but rounding is 0, with no gradient."""
     floor = 1e-12 * eigenvalues[:, -1:].detach().clamp_min(torch.finfo(eigenvalues.dtype).tiny)
     return torch.where(eigenvalues > floor, eigenvalues.clamp_min(floor).sqrt(), 0.0)
+
+
+@dataclass(frozen=True)
+class StyleStatistics:
+    """What Gram losses compare: the first two raw moments of features over their places, which can be averaged over
+    pictures. mean: [N, C]; raw: [N, C, C], the Gram matrix."""
+
+    mean: Tensor
+    raw: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor) -> "StyleStatistics":
+        return cls(features.flatten(2).mean(dim=2), gram_matrix(features))
+
+    @classmethod
+    def average(cls, parts: Iterable["StyleStatistics"], shares: Iterable[float]) -> "StyleStatistics":
+        """Of several pictures as one, by their shares."""
+        mean, raw = 0.0, 0.0
+        for part, share in zip(parts, shares, strict=True):
+            mean, raw = mean + share * part.mean, raw + share * part.raw
+        return cls(mean, raw)
+
+    @property
+    def covariance(self) -> Tensor:
+        return self.raw - self.mean.unsqueeze(2) * self.mean.unsqueeze(1)
+
+
+def gram_distance(features: Tensor, target: StyleStatistics) -> Tensor:
+    """[N]: mean squared difference of Gram matrices (Gatys et al. 2016, Eq. 4)."""
+    return (gram_matrix(features) - target.raw).square().mean(dim=(1, 2))
+
+
+def moments_distance(features: Tensor, target: StyleStatistics) -> Tensor:
+    """[N]: of mean and covariance, as Gaussians."""
+    return wasserstein2(*moments(features), target.mean, target.covariance.expand(len(features), -1, -1))
+
+
+STYLE_DISTANCES = {"gram": gram_distance, "moments": moments_distance}
 
 
 def adain(content: Tensor, style: Tensor, epsilon: float = 1e-5, region: Tensor | None = None) -> Tensor:

@@ -76,8 +76,8 @@ class GatysOptions:
 class JohnsonOptions:
     """A feed-forward network for one style (Johnson, Alahi, Fei-Fei, ECCV 2016), with the paper's network and layers.
 
-    Losses have no unit, as those of GatysOptions: a style layer's is divided by the mean square of its target, the
-    content's by the variance of the photographs' features.
+    Losses have no unit, as those of GatysOptions: a style layer's is divided by the mean square of its target (that of
+    moments by the target's variance), the content's by the variance of the photographs' features.
     """
 
     name: Literal["johnson"] = "johnson"
@@ -86,6 +86,7 @@ class JohnsonOptions:
     blocks: Positive = 5  # residual blocks
     style_layers: list[str] = field(default_factory=lambda: ["relu1_2", "relu2_2", "relu3_3", "relu4_3"])
     content_layer: str = "relu2_2"
+    statistics: Literal["gram", "moments"] = "gram"  # moments: mean and covariance, by Wasserstein-2
     style_weight: Weight = 5.0
     content_weight: Weight = 1.0
     tv_weight: Weight = 0.0

@@ -72,7 +72,7 @@ def test_the_target_is_the_mean_of_all_paintings_however_they_are_batched() -> N
     method = johnson()
     method.begin(paintings)
     expected = gram_matrix(method.vgg(paintings, ["relu1_2"])["relu1_2"]).mean(dim=0, keepdim=True)
-    assert torch.allclose(method.target_relu1_2, expected, rtol=1e-4)
+    assert torch.allclose(method.raw_relu1_2, expected, rtol=1e-4)
     assert method.described == "features: vgg16, random weights (seed 0); style: the mean Gram matrix of 37 paintings"
 
 
