@@ -64,8 +64,6 @@ def train(run) -> int:
     learner.to(device)
     for doubt in find_doubts(dict(data.domains()), dataset.sources, held_out):
         say(f"warning: {doubt}")
-    if learner.described:
-        say(learner.described)
     plan = Plan(config.schedule, steps_per_epoch(dataset, config.train.batch_size))
 
     def read(first: int, last: int):

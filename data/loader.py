@@ -197,6 +197,14 @@ def spread_pictures(source: Source, count: int, size: int) -> torch.Tensor:
     return normalise(read_pictures(_Some(source, places), len(places), size)[0])
 
 
+def drawn_pictures(source: Source, count: int, size: int, seed: int) -> torch.Tensor:
+    """`count` pictures of a source in an order drawn by the seed, [count, 3, size, size] in [-1, 1]; all of them come
+    before one comes again."""
+    order = np.random.default_rng(seed).permutation(len(source))[:count]
+    pixels, _ = read_pictures(_Some(source, order), len(order), size)
+    return normalise(pixels[torch.arange(count) % len(pixels)])
+
+
 @dataclass(frozen=True)
 class _Some:
     """Some pictures of a source."""

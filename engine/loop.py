@@ -83,7 +83,9 @@ def fit(
         say(f"{run.path} is finished: {step} of {plan.total_steps} steps are done")
         return DONE
     run.start()
-    logger = Logger(run.path, run.config.log, to_dict(run.config), step)
+    logger = Logger(run.path, run.config.log, to_dict(run.config) | {"described": method.described}, step)
+    if method.described:
+        logger.event(step, method.described)
     try:
         with StopRequest() as stop:
             trainer = _Trainer(method, plan, run, logger, stop)
@@ -248,6 +250,7 @@ class _Trainer:
             "config": to_dict(self.config),
             "method": self.method.state_dict(),
             "optimizers": {player: o.state_dict() for player, o in self.method.optimizers.items()},
+            "described": self.method.described,
             "random": {"seed": self.config.seed, "step": done},
         }
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,70 +12,91 @@ from torch import Tensor
 from engine.atomic import write_atomically
 from engine.sheet import draw_sheet
 
-HEADER = [
-    "metric",
-    "better",
-    "translation",
-    "95 % interval",
-    "untouched photograph",
-    "true painting",
-    "real vs real",
-]
 NOTES = """\
-*untouched photograph*: the score of doing nothing. *true painting*: the score of a perfect translation.
+In brackets: 95 % interval by bootstrap over pictures. *untouched photograph*: the score of doing nothing.
+*true painting*: the score of a perfect translation.
 *real vs real*: for distances between sets, one half of the held-out paintings against the other (the floor of so
 few pictures); for the truth, another painting of the same scene (the ceiling: no method can know where the brush
 strokes fall); for the content metrics, unrelated photographs (having nothing in common). Content metrics measure
 what was kept: a translation that changes nothing scores best, so read them beside the distances."""
 
 
-def new_report_folder(run: Path) -> Path:
-    """`run/report`, empty; an earlier one is kept beside it as report-1, report-2 ..."""
-    folder = run / "report"
+def new_report_folder(folder: Path) -> Path:
+    """An empty folder; an earlier one is kept beside it as report-1, report-2 ..."""
     if folder.exists():
         number = 1
-        while (kept := run / f"report-{number}").exists():
+        while (kept := folder.with_name(f"{folder.name}-{number}")).exists():
             number += 1
         folder.rename(kept)
     folder.mkdir(parents=True)
     return folder
 
 
-def write_report(
-    folder: Path, facts: Mapping[str, Any], scores: Sequence[Mapping[str, Any]], columns: Mapping[str, Tensor]
-) -> None:
-    """Write metrics.json, grid.png and report.md.
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found of one run.
+
+    facts: what was evaluated and how, in the order in which it is shown; "run" is its folder.
+    scores: rows with key, label, better, unit, enough, value, interval, untouched, truth, real, n.
+    """
+
+    facts: Mapping[str, Any]
+    scores: Sequence[Mapping[str, Any]]
+
+    @property
+    def name(self) -> str:
+        return Path(self.facts["run"]).name
+
+
+def write_report(folder: Path, evaluations: Sequence[Evaluation], columns: Mapping[str, Tensor]) -> None:
+    """Write metrics.json, grid.png and report.md of one run, or of several side by side.
 
     Args:
-        facts: what was evaluated and how, in the order in which it is shown.
-        scores: rows with key, label, better, unit, enough, value, interval, untouched, truth, real, n.
         columns: name -> [N, 3, H, W] in [-1, 1], the pictures of the grid.
     """
     draw_sheet(columns).save(folder / "grid.png")
-    write_atomically(folder / "metrics.json", json.dumps({**facts, "scores": list(scores)}, indent=1) + "\n")
-    listed = "\n".join(f"- {name}: {value}" for name, value in facts.items())
-    text = f"# {facts['run']}\n\n{listed}\n\n{score_table(scores, 'github')}\n\n{NOTES}\n\n![grid](grid.png)\n"
-    write_atomically(folder / "report.md", text)
+    values = [{**each.facts, "scores": list(each.scores)} for each in evaluations]
+    found = values[0] if len(values) == 1 else {"runs": values}
+    write_atomically(folder / "metrics.json", json.dumps(found, indent=1) + "\n")
+    parts = [f"# {' and '.join(str(each.facts['run']) for each in evaluations)}"]
+    for each in evaluations:
+        heading = [f"## {each.name}"] if len(evaluations) > 1 else []
+        parts += heading + ["\n".join(f"- {name}: {value}" for name, value in each.facts.items())]
+    parts += [score_table(evaluations, "github"), NOTES, "![grid](grid.png)"]
+    write_atomically(folder / "report.md", "\n\n".join(parts) + "\n")
 
 
-def score_table(scores: Sequence[Mapping[str, Any]], style: str = "simple") -> str:
-    """The scores as a text table; `style` is one of tabulate's."""
-    return tabulate([_row(score) for score in scores], headers=HEADER, tablefmt=style, disable_numparse=True)
+def score_table(evaluations: Sequence[Evaluation], style: str = "simple") -> str:
+    """The scores as a text table, a column a run; `style` is one of tabulate's. The anchors are the same for all."""
+    names = [each.name for each in evaluations] if len(evaluations) > 1 else ["translation"]
+    header = ["metric", "better", *names, "untouched photograph", "true painting", "real vs real"]
+    rows = [_row(scores) for scores in zip(*(each.scores for each in evaluations), strict=True)]
+    return tabulate(rows, headers=header, tablefmt=style, disable_numparse=True)
 
 
-def read_scores(run: Path) -> list[dict[str, Any]] | None:
-    """The rows of an earlier report, or None."""
+def read_evaluation(run: Path) -> Evaluation | None:
+    """That of an earlier report, or None."""
     file = run / "report" / "metrics.json"
-    return json.loads(file.read_text())["scores"] if file.is_file() else None
+    if not file.is_file():
+        return None
+    facts = json.loads(file.read_text())
+    return Evaluation({key: value for key, value in facts.items() if key != "scores"}, facts["scores"])
 
 
-def _row(score: Mapping[str, Any]) -> list[str]:
+def _row(scores: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One metric, of every run."""
+    score = scores[0]
     label = f"{score['label']}, {score['unit']}" if score["unit"] else score["label"]
-    interval = "" if score["interval"] is None else " .. ".join(_number(x) for x in score["interval"])
-    values = [score["value"], score["untouched"], score["truth"], score["real"]]
-    value, untouched, truth, real = ("" if v is None else _number(v) for v in values)
+    anchors = ["" if score[key] is None else _number(score[key]) for key in ("untouched", "truth", "real")]
     count = f"n={score['n']}" if score["n"] >= score["enough"] else f"n={score['n']}: TOO FEW, biased"
-    return [f"{label} ({count})", score["better"], value, interval, untouched, truth, real]
+    return [f"{label} ({count})", score["better"], *map(_with_interval, scores), *anchors]
+
+
+def _with_interval(score: Mapping[str, Any]) -> str:
+    if score["interval"] is None:
+        return _number(score["value"])
+    low, high = map(_number, score["interval"])
+    return f"{_number(score['value'])} ({low} .. {high})"
 
 
 def _number(value: float) -> str:

@@ -67,28 +67,23 @@ class AdaIN(Method):
             loss = loss + self.options.identity_weight * report["identity"]
         yield Turn("decoder", loss, report)
 
-    def translate(self, content: Tensor, style: Tensor | Style | None = None, direction: str = "") -> Tensor:
-        """A tensor of as many styles as contents goes picture by picture; of a Style, all go into every picture."""
+    def translate(self, content: Tensor, style: Style | None = None, direction: str = "") -> Tensor:
         if style is None:
             raise ValueError("AdaIN needs a style: give one or more paintings")
         features = self.f(content, [self.deepest])[self.deepest]
-        if isinstance(style, Style):
-            styles = [self.f(picture, [self.deepest])[self.deepest] for picture in style.pictures]
-            region = None if style.region is None else _shrink(style.region, features)
-            fused = sum(
-                share * adain(features, s, region=region) for share, s in zip(style.shares(), styles, strict=True)
-            )  # Eq. 15
-            features = style.strength * fused + (1 - style.strength) * features  # Eq. 14
-        else:
-            features = adain(features, self.f(style, [self.deepest])[self.deepest])
-        return self.g(features).clamp(-1, 1)
+        region = None if style.region is None else _shrink(style.region, features)
+        styles = [self.f(picture, [self.deepest])[self.deepest] for picture in style.pictures]
+        fused = sum(
+            share * adain(features, s, region=region) for share, s in zip(style.shares(), styles, strict=True)
+        )  # Eq. 15
+        return self.g(style.strength * fused + (1 - style.strength) * features).clamp(-1, 1)  # Eq. 14
 
     def samples(self, batch: Batch) -> dict[str, Tensor]:
         return {
             "photograph": batch.content,
             "painting": batch.style,
-            "translation": self.translate(batch.content, batch.style),
-            "strength 0": self.translate(batch.content, Style((batch.style[:1],), strength=0.0)),
+            "translation": self.translate(batch.content, Style((batch.style,))),
+            "strength 0": self.translate(batch.content, Style((batch.style,), strength=0.0)),
         }
 
 

@@ -73,7 +73,7 @@ class CycleGAN(Method):
         loss_x, report_x = self._judge(self.D_X, x, self.pool_x(fake_x), "D_X")
         return Turn("discriminators", loss_y + loss_x, report_y | report_x)
 
-    def translate(self, content: Tensor, style: Tensor | Style | None = None, direction: str = "") -> Tensor:
+    def translate(self, content: Tensor, style: Style | None = None, direction: str = "") -> Tensor:
         return (self.F if direction == "painting2photo" else self.G)(content)
 
     def samples(self, batch: Batch) -> dict[str, Tensor]:

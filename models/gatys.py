@@ -49,6 +49,7 @@ class Gatys(Method):
                 f"method.layer_weights: {len(self.layer_weights)} weights for {len(options.style_layers)} style layers"
             )
         self.vgg: VGG = load_vgg(options.features, max(layers, key=names.index))
+        self.described = f"features: {self.vgg.described}"
 
     def turns(self, batch: Batch) -> Iterator[Turn]:
         raise NotImplementedError("Gatys optimises pictures, not weights")
@@ -56,13 +57,12 @@ class Gatys(Method):
     def translate(
         self,
         content: Tensor,
-        style: Tensor | Style | None = None,
+        style: Style | None = None,
         direction: str = "",
         progress: Progress | None = None,
     ) -> Tensor:
         if style is None:
             raise ValueError("Gatys needs a style: give one or more paintings")
-        style = style if isinstance(style, Style) else Style(tuple(style.split(1)))
         with torch.inference_mode(False), torch.enable_grad():
             content = content.clone()
             style = replace(style, pictures=tuple(picture.clone() for picture in style.pictures))

@@ -39,7 +39,7 @@ class Johnson(Method):
         names = layer_names(options.features.network)
         if unknown := [layer for layer in (*options.style_layers, options.content_layer) if layer not in names]:
             raise ValueError(f"{options.features.network} has no layer {unknown[0]}; it has {', '.join(names)}")
-        self.network = TransformNetwork(options.channels, options.blocks)
+        self.network = TransformNetwork(options.channels, options.blocks, options.skips)
         self.vgg: VGG | None = None
         for layer in options.style_layers:
             channels = CHANNELS[int(layer[4]) - 1]
@@ -78,7 +78,7 @@ class Johnson(Method):
             loss = loss + o.tv_weight * report["tv"]
         yield Turn("network", loss, report)
 
-    def translate(self, content: Tensor, style: Tensor | Style | None = None, direction: str = "") -> Tensor:
+    def translate(self, content: Tensor, style: Style | None = None, direction: str = "") -> Tensor:
         return self.network(content)
 
     def samples(self, batch: Batch) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ Progress = Callable[[int, int, dict[str, float]], object]  # iterations done, of
 class Style:
     """The style of a translation, for methods that take it at run time.
 
-    pictures: one or more, each [1, 3, H, W] in [-1, 1], of any sizes.
+    pictures: one or more, each [1, 3, H, W] in [-1, 1], of any sizes; or [N, 3, H, W], one for each of N photographs.
     weights: of each; they are divided by their sum. () weighs them alike.
     strength: 0 leaves the photograph as it is, 1 is the whole style; for methods that know degrees ("alpha").
     region: [N or 1, 1, H, W] in [0, 1], the part of the photograph that will be shown in this style; a method may take
@@ -122,13 +122,13 @@ class Method(Learner):
         """
 
     @abstractmethod
-    def translate(self, content: Tensor, style: Tensor | Style | None = None, direction: str = "") -> Tensor:
+    def translate(self, content: Tensor, style: Style | None = None, direction: str = "") -> Tensor:
         """[N, 3, H, W] in [-1, 1] -> the same shape and range; H and W as the network takes them
-        (`size_multiple`). An empty direction means the first of `directions`; a tensor of styles weighs them alike."""
+        (`size_multiple`). An empty direction means the first of `directions`."""
 
     def samples(self, batch: Batch) -> dict[str, Tensor]:
         """The columns of a sample sheet, each [N, 3, H, W] in [-1, 1], for fixed held-out pictures."""
-        return {"photograph": batch.content, "translation": self.translate(batch.content, batch.style)}
+        return {"photograph": batch.content, "translation": self.translate(batch.content)}
 
     def examine(self, held_out: Batch) -> Examination:
         return Examination(columns=self.samples(held_out))

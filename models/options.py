@@ -84,6 +84,7 @@ class JohnsonOptions:
     features: FeatureOptions = field(default_factory=lambda: FeatureOptions(network="vgg16"))
     channels: Positive = 32  # of the first layer
     blocks: Positive = 5  # residual blocks
+    skips: bool = False  # from encoder to decoder: detail stays sharp, and is repainted less
     style_layers: list[str] = field(default_factory=lambda: ["relu1_2", "relu2_2", "relu3_3", "relu4_3"])
     content_layer: str = "relu2_2"
     statistics: Literal["gram", "moments"] = "gram"  # moments: mean and covariance, by Wasserstein-2

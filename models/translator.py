@@ -63,6 +63,7 @@ class Translator:
         preserve_color: str = "",
         masks: Sequence[Tensor] = (),
         progress: Progress | None = None,
+        styles: Sequence[Style] | None = None,
     ) -> Tensor:
         """[N, 3, H, W] in [-1, 1], any H and W -> the same shape and range, on the translator's device.
 
@@ -72,15 +73,16 @@ class Translator:
             masks: one for each of `styles`, [N or 1, 1, h, w] in [0, 1], any h and w: where it is shown. Where none
                 is, the photograph stays.
             progress: is called while a picture is optimised.
+            styles: instead of the translator's own.
         """
         pictures = pictures.to(self.device)
+        styles = self.styles if styles is None else styles
         if preserve_color == "moments" and len(pictures) > 1:  # whose colours differ
             alone = [
-                self.translate(picture, preserve_color, [mask[[min(i, len(mask) - 1)]] for mask in masks], progress)
+                self.translate(picture, preserve_color, [m[[min(i, len(m) - 1)]] for m in masks], progress, styles)
                 for i, picture in enumerate(pictures.split(1))
             ]
             return torch.cat(alone)
-        styles = self.styles
         if preserve_color == "moments":
             styles = [match_colours(style, pictures) for style in styles]
         if masks:
@@ -114,62 +116,58 @@ def load(
     run: str,
     direction: str | None = None,
     device: str = "auto",
-    style: Sequence[str] = (),
+    style: Sequence[str] | None = (),
     style_weights: Sequence[float] = (),
     strength: float = 1.0,
     settings: Sequence[str] = (),
 ) -> Translator:
-    """The newest good checkpoint of a run folder, one checkpoint file, or a recipe; see models.load_translator."""
-    path = Path(run)
-    if path.suffix == ".yaml":
-        method, config = _from_recipe(path, settings)
-        return _finish(method, config, 0, direction, device, style, style_weights, strength)
-    if settings:
-        raise UserError(
-            f"{settings[0]}: settings change a recipe; {run} is a run, whose settings are in its config.yaml"
-        )
-    if path.is_file():
-        state = load_checkpoint(path)
-    else:
-        read_run_config(path)  # says what is wrong with a folder that is no run
-        state, problems = newest_checkpoint(path / "checkpoints")
-        for problem in problems.values():
-            say(f"passed over: {problem}")
-        if state is None:
-            raise CheckpointError(f"{path / 'checkpoints'}: no good checkpoint yet; train.py writes them")
-    config = config_from_dict(state["config"], str(path), METHODS, SOURCES)
-    if not METHODS[config.method.name].translates:
-        raise UserError(f"{path}: has learnt to tell paintings apart and translates none")
-    method = build_method(config.method)
-    method.load_state_dict(state["method"])
-    return _finish(method, config, state["step"], direction, device, style, style_weights, strength)
+    """The newest good checkpoint of a run folder, one checkpoint file, or a recipe; see models.load_translator.
 
-
-def _from_recipe(path: Path, settings: Sequence[str]) -> tuple[Method, Config]:
-    config = load_config(path, settings, METHODS, SOURCES)
-    if METHODS[config.method.name].is_trained:
-        raise UserError(f"{path}: {config.method.name} has to be trained: train.py {path}; then translate with its run")
-    return build_method(config.method), config
-
-
-def _finish(
-    method: Method,
-    config: Config,
-    step: int,
-    direction: str | None,
-    device: str,
-    style: Sequence[str],
-    style_weights: Sequence[float],
-    strength: float,
-) -> Translator:
-    if method.needs_style != bool(style):
+    Args:
+        style: None if it is given later, with each call of `translate`.
+    """
+    method, config, step = _open(Path(run), settings)
+    if style is not None and method.needs_style != bool(style):
         name = config.method.name
         wanted = f"{name} takes its style from pictures: give --style PAINTING"
         raise UserError(wanted if method.needs_style else f"--style: {name} has learnt its style and takes none")
     if strength != 1 and not method.knows_strength:
         raise UserError(f"--alpha {strength}: {config.method.name} knows no degrees of style")
-    given = [replace(each, strength=strength) for each in read_styles(style, style_weights)]
+    given = [replace(each, strength=strength) for each in read_styles(style or (), style_weights)]
     return Translator(method, _choose(direction, method), config, step, choose_device(device), given)
+
+
+def _open(path: Path, settings: Sequence[str]) -> tuple[Method, Config, int]:
+    """The method, its configuration, and the steps that it was trained for."""
+    if path.suffix == ".yaml":
+        config = load_config(path, settings, METHODS, SOURCES)
+        if METHODS[config.method.name].is_trained:
+            way = f"train.py {path}; then translate with its run"
+            raise UserError(f"{path}: {config.method.name} has to be trained: {way}")
+        return build_method(config.method), config, 0
+    if settings:
+        raise UserError(f"{settings[0]}: settings change a recipe; {path} is a run, whose settings are in config.yaml")
+    if path.is_file():
+        return _from_checkpoint(path, load_checkpoint(path))
+    config = config_from_dict(read_run_config(path), str(path / "config.yaml"), METHODS, SOURCES)
+    if not METHODS[config.method.name].is_trained:
+        return build_method(config.method), config, 0
+    state, problems = newest_checkpoint(path / "checkpoints")
+    for problem in problems.values():
+        say(f"passed over: {problem}")
+    if state is None:
+        raise CheckpointError(f"{path / 'checkpoints'}: no good checkpoint yet; train.py writes them")
+    return _from_checkpoint(path, state)
+
+
+def _from_checkpoint(path: Path, state: dict) -> tuple[Method, Config, int]:
+    config = config_from_dict(state["config"], str(path), METHODS, SOURCES)
+    if not METHODS[config.method.name].translates:
+        raise UserError(f"{path}: has learnt to tell paintings apart and translates none")
+    method = build_method(config.method)
+    method.load_state_dict(state["method"])
+    method.described = state.get("described", "")
+    return method, config, state["step"]
 
 
 def _choose(direction: str | None, method: Method) -> str:

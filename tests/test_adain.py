@@ -83,7 +83,7 @@ def test_fusion_is_by_weights_and_strength(method: AdaIN) -> None:
             method.translate(content, Style((a, b), (1.0, 0.0))), method.translate(content, Style((a,))), atol=1e-6
         )
         assert torch.allclose(
-            method.translate(torch.cat([content, content]), torch.cat([a[..., :24, :24], b])),
+            method.translate(torch.cat([content, content]), Style((torch.cat([a[..., :24, :24], b]),))),
             torch.cat([method.translate(content, Style((each,))) for each in (a[..., :24, :24], b)]),
             atol=1e-5,
         )

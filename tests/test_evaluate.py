@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.report import new_report_folder, read_scores, score_table
+from engine.report import Evaluation, new_report_folder, read_evaluation, score_table
 from metrics import METRICS
 from tests.broken_files import picture
 from tests.conftest import call, train_tiny
@@ -47,7 +47,7 @@ def test_the_score_of_the_untouched_photograph_is_the_score_of_doing_nothing(run
 
     source = open_synthetic(SyntheticOptions(held_out=6, size=32), "content", "held_out")
     photographs, truths = (normalise(read_pictures(s, 6, 32)[0]) for s in (source, source.counterpart()))
-    scores = {score["key"]: score for score in read_scores(run)}
+    scores = {score["key"]: score for score in read_evaluation(run).scores}
     assert scores["psnr_truth"]["untouched"] == pytest.approx(psnr(photographs, truths).mean().item(), rel=1e-5)
 
 
@@ -60,7 +60,7 @@ def test_evaluating_twice_gives_the_same_numbers_and_keeps_the_first_report(run:
     assert (run / "report-1/metrics.json").read_bytes() == first
     before, after = (read_scores_of(path) for path in (run / "report-1", run / "report"))
     assert before == pytest.approx(after, rel=1e-3)
-    assert new_report_folder(run).name == "report"
+    assert new_report_folder(run / "report").name == "report"
     assert (run / "report-2").is_dir()
 
 
@@ -100,9 +100,53 @@ def test_a_folder_without_truth_is_evaluated_too(tmp_path: Path, capsys: pytest.
 
     assert call("train", ROOT / "configs/demo.yaml", f"run={tmp_path / 'run'}", *tiny, *folders) == 0
     assert call("evaluate", tmp_path / "run") == 0
-    assert {score["key"] for score in read_scores(tmp_path / "run")} == {
+    assert {score["key"] for score in read_evaluation(tmp_path / "run").scores} == {
         key for key, metric in METRICS.items() if metric.against != "truth"
     }
+
+
+GATYS = ("--set", "data.content.held_out=4", "data.style.held_out=8", "data.content.size=32", "data.style.size=32",
+         "data.size=32", "data.load_size=32", "log.wandb=disabled", "method.iterations=2")  # fmt: skip
+
+
+def test_runs_stand_side_by_side_in_one_report(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    other = tmp_path / "other"
+    assert train_tiny(other, "seed=1") == 0
+    report = tmp_path / "deep/report"
+    assert call("evaluate", run, other, "--report", report) == 0
+    table = capsys.readouterr().out.rpartition("\n\n")[2]
+    assert "run" in table.splitlines()[0].split()
+    assert "other" in table.splitlines()[0].split()
+    found = json.loads((report / "metrics.json").read_text())["runs"]
+    alone = [json.loads((folder / "report/metrics.json").read_text()) for folder in (run, other)]
+    assert found == alone
+    assert Image.open(report / "grid.png").width > Image.open(run / "report/grid.png").width
+    assert "## other" in (report / "report.md").read_text()
+    assert call("evaluate", run, other, "--report", report) == 0
+    assert (tmp_path / "deep/report-1/report.md").exists()
+
+
+def test_runs_of_other_pictures_are_not_compared(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert train_tiny(tmp_path / "other", "data.content.held_out=5") == 0
+    assert call("evaluate", run, tmp_path / "other", "--report", tmp_path / "report") == 2
+    assert "other held-out photographs" in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()
+
+
+def test_an_untrained_method_is_evaluated_by_its_recipe(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    from tests.conftest import ROOT
+
+    run = tmp_path / "gatys"
+    assert call("evaluate", ROOT / "configs/demo_gatys.yaml", *GATYS, f"run={run}") == 0
+    facts = json.loads((run / "report/metrics.json").read_text())
+    assert facts["networks"] == "features: vgg19, random weights (seed 0)"
+    assert facts["style"] == "a training painting for each photograph"
+    assert call("evaluate", run, "--batch-size", "3") == 0  # it is a run folder now
+    again = json.loads((run / "report/metrics.json").read_text())
+    assert [s["value"] for s in again["scores"]] == pytest.approx([s["value"] for s in facts["scores"]], rel=0.05)
+    assert call("evaluate", ROOT / "configs/demo.yaml") == 2
+    assert "has to be trained" in capsys.readouterr().err
+    assert call("evaluate", run, "--set", "seed=1") == 2
 
 
 @pytest.mark.parametrize("words", [("{tmp}/none",), ("{run}", "--pictures", "-1"), ("{run}", "--batch-size", "0")])
@@ -134,9 +178,12 @@ def test_prepare_draws_both_renderings_and_keeps_what_exists(tmp_path: Path) -> 
 
 def test_the_table_prints_numbers_that_can_be_read() -> None:
     row = {"label": "L", "unit": "dB", "better": "higher", "value": 12.3456, "interval": (0.5, 1234.5)}
-    table = score_table([row | {"untouched": 1.0, "truth": None, "real": 100.0, "n": 7, "enough": 7}])
-    assert all(part in table for part in ("L, dB (n=7)", "12.35", "0.500 .. 1234", "1.000", "100.00"))
-    assert "n=7: TOO FEW" in score_table([row | {"untouched": 1.0, "truth": None, "real": None, "n": 7, "enough": 8}])
+    score = row | {"untouched": 1.0, "truth": None, "real": 100.0, "n": 7, "enough": 7}
+    table = score_table([Evaluation({"run": "runs/a"}, [score])])
+    assert all(part in table for part in ("L, dB (n=7)", "12.35 (0.500 .. 1234)", "1.000", "100.00", "translation"))
+    several = score_table([Evaluation({"run": f"runs/{name}"}, [score | {"enough": 8}]) for name in "ab"])
+    assert "n=7: TOO FEW" in several
+    assert several.splitlines()[0].split()[:4] == ["metric", "better", "a", "b"]
 
 
 def test_too_few_held_out_pictures_are_refused_with_the_mend(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -42,7 +42,9 @@ def test_the_style_comes_nearer(statistics: str, optimizer: str, start: str) -> 
     method = gatys(statistics=statistics, optimizer=optimizer, start=start, learning_rate=rate, average=0.5)
     content, style = tensor(0), tensor(1, (60, 44))
     seen = []
-    found = method.translate(content, style, progress=lambda done, total, parts: seen.append((done, total, parts)))
+    found = method.translate(
+        content, Style((style,)), progress=lambda done, total, parts: seen.append((done, total, parts))
+    )
     assert found.shape == content.shape
     assert found.abs().max() <= 1
     assert style_loss(method, content, style, content) == pytest.approx(1, abs=1e-4)  # the unit is the photograph's
@@ -54,7 +56,7 @@ def test_the_style_comes_nearer(statistics: str, optimizer: str, start: str) -> 
 def test_scales_from_coarse_to_fine_carry_adams_moments() -> None:
     method = gatys(optimizer="adam", learning_rate=0.05, coarsest=32, average=0.9)
     seen = []
-    found = method.translate(tensor(0, (64, 80)), tensor(1), progress=lambda *each: seen.append(each[:2]))
+    found = method.translate(tensor(0, (64, 80)), Style((tensor(1),)), progress=lambda *each: seen.append(each[:2]))
     assert found.shape == (1, 3, 64, 80)
     assert seen[-1] == (36, 36)  # three scales: 32, 45, 64
 
@@ -63,9 +65,18 @@ def test_scales_from_coarse_to_fine_carry_adams_moments() -> None:
 def test_pictures_of_a_batch_do_not_mix(optimizer: str, rate: float) -> None:
     method = gatys(optimizer=optimizer, learning_rate=rate)
     contents, style = torch.cat([tensor(0), tensor(3)]), tensor(1)
-    together = method.translate(contents, style)
-    alone = torch.cat([method.translate(each, style) for each in contents.split(1)])
+    together = method.translate(contents, Style((style,)))
+    alone = torch.cat([method.translate(each, Style((style,))) for each in contents.split(1)])
     assert (together - alone).abs().mean() < 1e-3  # rounding differs, and L-BFGS enlarges it
+
+
+def test_every_photograph_may_have_a_painting_of_its_own() -> None:
+    method = gatys(statistics="moments", iterations=5)  # more would enlarge the rounding
+    contents, styles = torch.cat([tensor(0), tensor(3)]), torch.cat([tensor(1), tensor(2) * 0.3])
+    together = method.translate(contents, Style((styles,)))
+    pairs = zip(contents.split(1), styles.split(1), strict=True)
+    alone = torch.cat([method.translate(content, Style((style,))) for content, style in pairs])
+    assert (together - alone).abs().mean() < 1e-3
 
 
 def test_two_styles_mix_by_their_weights() -> None:
@@ -82,7 +93,7 @@ def test_two_styles_mix_by_their_weights() -> None:
 
 def test_the_content_weight_holds_the_content() -> None:
     content, style = tensor(0), tensor(1)
-    found = {w: gatys(content_weight=w).translate(content, style) for w in (0.0, 1000.0)}
+    found = {w: gatys(content_weight=w).translate(content, Style((style,))) for w in (0.0, 1000.0)}
     assert (found[1000.0] - content).abs().mean() < 0.5 * (found[0.0] - content).abs().mean()
 
 

@@ -43,20 +43,29 @@ class TransformNetwork(nn.Module):
     Args:
         channels: width of the first layer (32 in the paper); the middle has four times as many.
         blocks: residual blocks (5 in the paper).
+        skips: what the encoder has found is added where the decoder is at its size; not in the paper.
     """
 
-    def __init__(self, channels: int = 32, blocks: int = 5):
+    def __init__(self, channels: int = 32, blocks: int = 5, skips: bool = False):
         super().__init__()
-        self.model = nn.Sequential(
-            Convolution(3, channels, 9),
-            Convolution(channels, 2 * channels, 3, stride=2),
-            Convolution(2 * channels, 4 * channels, 3, stride=2),
-            *(Residual(4 * channels) for _ in range(blocks)),
-            Up(4 * channels, 2 * channels),
-            Up(2 * channels, channels),
-            nn.Conv2d(channels, 3, 9, padding=4, padding_mode="reflect"),
-            nn.Tanh(),
+        self.skips = skips
+        self.down = nn.ModuleList(
+            [
+                Convolution(3, channels, 9),
+                Convolution(channels, 2 * channels, 3, stride=2),
+                Convolution(2 * channels, 4 * channels, 3, stride=2),
+            ]
         )
+        self.middle = nn.Sequential(*(Residual(4 * channels) for _ in range(blocks)))
+        self.up = nn.ModuleList([Up(4 * channels, 2 * channels), Up(2 * channels, channels)])
+        self.last = nn.Sequential(nn.Conv2d(channels, 3, 9, padding=4, padding_mode="reflect"), nn.Tanh())
 
     def forward(self, pictures: Tensor) -> Tensor:
-        return self.model(pictures)
+        x, passed = pictures, []
+        for layer in self.down:
+            x = layer(x)
+            passed.append(x)
+        x = self.middle(x)
+        for layer, before in zip(self.up, reversed(passed[:-1]), strict=True):
+            x = layer(x) + before if self.skips else layer(x)
+        return self.last(x)
