@@ -31,17 +31,24 @@ def main() -> int:
             found = read_evaluation(run)
             if found is None:
                 raise UserError(f"{run}: has no report yet; evaluate.py {run} makes it")
-            print(f"\n{run}\n{score_table([found])}\nreport: {run / 'report' / 'report.md'}")
+            print_scores(found)
         return DONE
-    found = []
-    for target in arguments.runs:
-        found.append(evaluate(target, arguments))
-        run = Path(found[-1][0].facts["run"])
-        print(f"\n{run}\n{score_table([found[-1][0]])}\nreport: {run / 'report' / 'report.md'}")
+    found = [evaluate(target, arguments) for target in arguments.runs]
+    evaluations = [each for each, _ in found]
     if arguments.report:
         compare(found, arguments.report)
-        print(f"\n{score_table([each for each, _ in found])}\nreport: {arguments.report / 'report.md'}")
+        print(f"\n{score_table(evaluations)}\nreport: {arguments.report / 'report.md'}")
+        return DONE
+    for each in evaluations:
+        print_scores(each)
     return DONE
+
+
+def print_scores(evaluation) -> None:
+    from engine.report import score_table
+
+    run = Path(evaluation.facts["run"])
+    print(f"\n{run}\n{score_table([evaluation])}\nreport: {run / 'report' / 'report.md'}")
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -95,7 +95,8 @@ class Translator:
         self, pictures: Tensor, styles: Sequence[Style], masks: Sequence[Tensor], progress: Progress | None
     ) -> Tensor:
         """Put together from whole translations, so that no style is seen outside its mask, not even by a decoder."""
-        shares = share_out([m.to(self.device) for m in masks], [sum(s.weights) for s in styles], pictures.shape[-2:])
+        weights = [sum(style.weights or (1.0,)) for style in styles]
+        shares = share_out([mask.to(self.device) for mask in masks], weights, pictures.shape[-2:])
         found = (1 - sum(shares)) * pictures
         for style, share in zip(styles, shares, strict=True):
             found = found + share * self._apply(pictures, replace(style, region=share), progress)

@@ -1,5 +1,6 @@
 """AdaIN: the losses by hand, fusion by weights and strength, and a run that carries its encoder."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ TINY_ADAIN = [
     *(word for word in TINY if not word.startswith(("method.", "data.content.", "data.style."))),
     *("method.features.weights=random", "data.content.source=synthetic", "data.style.source=synthetic"),
     *("data.content.size=32", "data.style.size=32", "data.content.scenes=5", "data.style.scenes=5"),
-    *("data.content.held_out=2", "data.style.held_out=2", "schedule.unit=steps", "checkpoints.every=2"),
+    *("data.content.held_out=2", "data.style.held_out=4", "schedule.unit=steps", "checkpoints.every=2"),
 ]
 
 
@@ -74,6 +75,20 @@ def test_the_losses_are_the_papers(method: AdaIN) -> None:
     assert list(method.f.parameters()) == []
 
 
+def test_a_shallower_encoder_and_pictures_that_are_only_decoded() -> None:
+    features = FeatureOptions(weights="random", padding="reflect")
+    shallow = build_method(AdaINOptions(features=features, layer="relu2_1", identity_weight=3.0))
+    shallow.begin(torch.zeros(1, 3, 16, 16))
+    assert shallow.size_multiple == 2
+    (turn,) = shallow.turns(Pair)
+    with torch.no_grad():
+        both = torch.cat([Pair.content, Pair.style])
+        identity = (shallow.g(shallow.f(both, ["relu2_1"])["relu2_1"]) - both).square().mean()
+    assert turn.report["identity"].item() == pytest.approx(identity.item(), rel=1e-5)
+    parts = turn.report["content"] + 10 * turn.report["style"] + 3 * turn.report["identity"]
+    assert turn.loss.item() == pytest.approx(parts.item(), rel=1e-5)
+
+
 def test_fusion_is_by_weights_and_strength(method: AdaIN) -> None:
     content, a, b = pictures(1, 3), pictures(1, 4, 48), pictures(1, 5, 24) * 0.2
     with torch.no_grad():
@@ -106,6 +121,10 @@ def test_a_run_resumes_to_the_bit_and_carries_its_encoder(tmp_path: Path, monkey
     assert [key for key in states[0] if not torch.equal(states[0][key], states[1][key])] == []
     assert "f.conv4_1_weight" in states[0]
     monkeypatch.setattr("models.adain.fill", None)
+    assert call("evaluate", tmp_path / "whole") == 0
+    facts = json.loads((tmp_path / "whole/report/metrics.json").read_text())
+    assert facts["networks"] == "encoder: vgg19, random weights (seed 0)"
+    assert facts["style"] == "a training painting for each photograph"
     picture, out = ROOT / "docs/images/demo.png", tmp_path / "out"
     assert call("translate", tmp_path / "whole", picture, out, "--style", picture, "--alpha", "0.5") == 0
     assert (out / "demo.png").exists()
