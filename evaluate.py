@@ -24,6 +24,8 @@ def main() -> int:
     arguments = parse_arguments()
     if arguments.pictures < 0 or arguments.batch_size < 1:
         raise UserError("--pictures must be at least 0 (all) and --batch-size at least 1")
+    if arguments.set and not any(target.endswith(".yaml") for target in arguments.runs):
+        raise UserError(f"--set {arguments.set[0]}: settings change a recipe; a run's are in its config.yaml")
     from engine.report import read_evaluation, score_table
 
     if arguments.show:
@@ -109,8 +111,6 @@ def run_folder(target: str, settings: list[str]) -> Path:
             folder.start()
             folder.finish(0)
         return folder.path
-    if settings:
-        raise UserError(f"--set {settings[0]}: settings change a recipe; those of {run} are in its config.yaml")
     read_run_config(run)  # a checkpoint alone has no folder for a report
     if not os.access(run, os.W_OK):
         raise UserError(f"{run}: cannot be written to; its report has no place")

@@ -90,6 +90,8 @@ def start_classification(classifier, held_out: dict, config, device) -> tuple:
     """Labelled pictures to learn from, and held-out ones to be examined by."""
     from data.loader import labelled_batch, open_labelled_data
 
+    if config.train.batch_size < 2:
+        raise UserError("train.batch_size = 1: the classifier compares the pictures of a batch; 2 or more")
     label, size, count = config.method.label, config.data.size, config.log.num_pictures
     dataset = open_labelled_data(config.data, label, config.seed)
     classifier.begin(dataset.classes, dataset.shares)

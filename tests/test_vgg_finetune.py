@@ -154,6 +154,8 @@ def test_what_a_classifier_is_not_asked_is_answered_in_one_line(folders: Path, t
     assert call("evaluate", tmp_path / "run") == 2
     assert call("train", RECIPE, f"run={tmp_path / 'other'}", *words, f"data.content.root={folders}") == 2
     assert "data.content is of no use: vgg_finetune learns from the other domain alone" in capsys.readouterr().err
+    assert call("train", RECIPE, f"run={tmp_path / 'other'}", *words, "train.batch_size=1") == 2
+    assert "train.batch_size = 1" in capsys.readouterr().err
     assert call("train", RECIPE, f"run={tmp_path / 'other'}", *words, "method.label=artist") == 2
     assert "method.label = artist" in capsys.readouterr().err
     (folders / "green").mkdir()
