@@ -17,6 +17,7 @@ import json
 import os
 from pathlib import Path
 
+from engine.command_line import Parser
 from engine.exits import DONE, SOME_FAILED, STOPPED, UserError, run_script
 
 DATA_SETS = {
@@ -32,10 +33,7 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    title, _, rest = __doc__.partition("\n")
-    parser = argparse.ArgumentParser(
-        description=title, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for name, text in DATA_SETS.items():
         command = commands.add_parser(name, help=f"check, resize and index {text.partition(',')[0]}", description=text)
@@ -126,7 +124,8 @@ def refuse_own_output(destination: Path, found) -> None:
 def carry_out(arguments: argparse.Namespace, task, found, record: dict) -> int:
     from data.prepared import finish, summary
     from data.preparing import Journal, index_rows, prepare_rest, remove_leftovers, still_good
-    from engine.progress import printable, progress, say
+    from engine.exits import printable
+    from engine.progress import progress, say
     from engine.signals import StopRequest
 
     destination, entries = arguments.destination, found.entries
@@ -147,7 +146,7 @@ def carry_out(arguments: argparse.Namespace, task, found, record: dict) -> int:
                 return STOPPED
     rows, bad, duplicates = index_rows(task, entries, outcomes)
     finish(destination, rows, bad, duplicates, found.stamps, record)
-    print(printable(summary(rows, len(bad), len(duplicates), destination)))
+    print("\n".join(map(printable, summary(rows, len(bad), len(duplicates), destination).splitlines())))
     return SOME_FAILED if bad else DONE
 
 

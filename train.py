@@ -9,6 +9,7 @@ The same command again resumes a run that was stopped or killed.
 import argparse
 
 from data import SOURCES, open_source
+from engine.command_line import Parser
 from engine.exits import DONE, UserError, run_script
 from models import METHODS, build_method
 
@@ -32,10 +33,7 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    title, _, rest = __doc__.partition("\n")
-    parser = argparse.ArgumentParser(
-        description=title, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("recipe", help="a YAML file, for example configs/demo.yaml")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="settings that differ from the recipe")
     parser.add_argument("--show", action="store_true", help="print every setting with its value, and stop")

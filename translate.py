@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 
+from engine.command_line import Parser
 from engine.exits import DONE, SOME_FAILED, UserError, run_script
 
 HEADER = ("picture", "reason")
@@ -49,8 +50,11 @@ def translate_all(jobs: list, open_jobs: list, arguments: argparse.Namespace) ->
     """Do the open ones of the jobs and sum up, also when interrupted; returns the exit code."""
     results = iter(())
     if open_jobs:
+        from engine.progress import say
         from models import load_translator
+        from models.style import check_masks
 
+        check_masks(arguments.mask)
         translator = load_translator(
             arguments.run,
             arguments.direction,
@@ -62,6 +66,8 @@ def translate_all(jobs: list, open_jobs: list, arguments: argparse.Namespace) ->
         )
         if arguments.preserve_color == "moments" and not translator.styles:
             raise UserError("--preserve-color moments: changes the colours of --style, of which none is taken here")
+        if translator.method.described:
+            say(translator.method.described)
         results = translate(translator, open_jobs, arguments)
     failures: list[tuple[str, str]] = []
     done = 0
@@ -71,9 +77,11 @@ def translate_all(jobs: list, open_jobs: list, arguments: argparse.Namespace) ->
             done += not problem
     finally:
         left = len(open_jobs) - done - len(failures)
+        there = len(jobs) - len(open_jobs)
+        hint = " (--overwrite replaces them)" if there else ""
         write_failures(arguments.output, failures)
         print(
-            f"{done} translated, {len(jobs) - len(open_jobs)} there already, {len(failures)} failed"
+            f"{done} translated, {there} there already{hint}, {len(failures)} failed"
             + (f", {left} left" if left else "")
             + f": {arguments.output}"
         )
@@ -81,10 +89,7 @@ def translate_all(jobs: list, open_jobs: list, arguments: argparse.Namespace) ->
 
 
 def parse_arguments() -> argparse.Namespace:
-    title, _, rest = __doc__.partition("\n")
-    parser = argparse.ArgumentParser(
-        description=title, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument(
         "run",
         metavar="RUN",
@@ -175,9 +180,12 @@ def translate_batch(translator, batch: list[tuple], arguments: argparse.Namespac
         yield batch[0][0], f"mask {error}"
         return
     except RuntimeError as error:  # torch.OutOfMemoryError is one, and the CPU has no class of its own
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+        if isinstance(error, torch.linalg.LinAlgError):
+            translations = torch.full((len(batch), 1, 1, 1), torch.nan)
+        elif isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            translations = None
+        else:
             raise
-        translations = None
     if translations is None and len(batch) > 1:
         for one in batch:
             yield from translate_batch(translator, [one], arguments, show)
@@ -187,6 +195,9 @@ def translate_batch(translator, batch: list[tuple], arguments: argparse.Namespac
         yield job, f"out of memory at {picture.width} x {picture.height} px"
         return
     for (job, _), translation in zip(batch, translations, strict=True):
+        if not translation.isfinite().all():
+            yield job, "the translation is not finite: nothing is saved"
+            continue
         try:
             save_picture(to_picture(translation), job.target)
             yield job, ""

@@ -11,8 +11,8 @@ from pathlib import Path
 from data.files import Files, FileSource, FolderFiles, ListedFiles
 from data.folder import find_files
 from data.options import PreparedOptions
-from data.prepared import describe_changes, read_record, some
-from data.source import DataError, Source
+from data.prepared import describe_changes, read_record
+from data.source import DataError, Source, some
 from data.wikiart_shards import ShardFiles, find_shards
 
 TAIL = 4096  # bytes at a file's end: those of two pictures of one size differ as good as always

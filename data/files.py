@@ -1,7 +1,6 @@
 """Where the bytes of pictures come from, and pictures that are read from there by name."""
 
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,7 +9,7 @@ from typing import BinaryIO, Protocol
 
 from PIL import Image
 
-from data.images import PictureError, decode, find_pictures, naming
+from data.images import decode, find_pictures, naming, open_regular
 from data.labels import Labels
 from data.names import Names
 
@@ -42,10 +41,7 @@ class FolderFiles:
     root: Path
 
     def open(self, name: str) -> BinaryIO:
-        path = self.path(name)
-        if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe is to wait for whoever writes into it
-            raise PictureError(path, "is no regular file")
-        return open(path, "rb")
+        return open_regular(self.path(name))
 
     def path(self, name: str) -> str:
         return os.path.join(self._prefix, name)

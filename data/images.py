@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import re
+import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,8 +69,15 @@ def _walk(root: Path) -> Iterator[str]:
 
 def open_picture(path: str | Path, draft: int = 0) -> Image.Image:
     """`decode` of a file; raises PictureError."""
-    with naming(path), open(path, "rb") as file:
+    with naming(path), open_regular(path) as file:
         return decode(file, path, draft)
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """To open a pipe would be to wait for whoever writes into it; raises PictureError for that, and OSError."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise PictureError(path, "is no regular file")
+    return open(path, "rb")
 
 
 @contextlib.contextmanager

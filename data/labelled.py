@@ -14,11 +14,12 @@ from torch.utils.data import Dataset
 from data.batch import LabelledBatch
 from data.files import FileSource
 from data.images import on_device
-from data.labels import Labels
+from data.labels import MANY, Labels
 from data.source import DataError, Source
 from data.stream import Picture, Stream, generator, report, stack_pixels
 from data.transforms import Augmentation
 
+SAME_CLASS = 5  # attempts
 FOLDER = "folder"  # the kind of label that any source has: the first folder of a picture's path
 
 
@@ -28,8 +29,8 @@ def read_labels(source: Source, kind: str) -> Labels:
     Raises:
         DataError: it knows nothing of the kind; those that it knows are named.
     """
-    if kind == FOLDER:
-        return Labels.of([source.name(index).partition("/")[0] for index in range(len(source))])
+    if kind == FOLDER:  # a file beside the folders has none
+        return Labels.of([source.name(index).rpartition("/")[0].partition("/")[0] for index in range(len(source))])
     known = source.labels if isinstance(source, FileSource) else {}
     if kind not in known:
         kinds = ", ".join([*known, FOLDER])
@@ -38,14 +39,19 @@ def read_labels(source: Source, kind: str) -> Labels:
 
 
 def classes_of(labels: Labels) -> tuple[str, ...]:
-    """The names that pictures bear, in order; pictures without one ("") are in no class.
+    """The names that pictures bear, in order; pictures without one (""), or with several, are in no class.
 
     Raises:
         DataError: there are not two.
     """
-    found = tuple(sorted(name for name, count in labels.counts().items() if count and name))
+    borne = {labels.names[code] for code in set(labels.codes.tolist())}
+    found = tuple(sorted(name for name in borne if name and MANY not in name))
     if len(found) < 2:
-        raise DataError(f"all pictures are labelled {found or 'with nothing'}: two classes are needed to tell apart")
+        said = f"the training pictures of data.style are all labelled {found[0]}" if found else "no picture is labelled"
+        raise DataError(
+            f"method.label: {said}; two classes with a training picture each are needed (for method.label=folder two "
+            "folders below data.style.root)"
+        )
     return found
 
 
@@ -78,9 +84,10 @@ class BalancedStream(Stream):
             self._orders[c] = (number, order)
         return number, int(members[self._orders[c][1][offset]])
 
-    def another(self, index: int, draws: np.random.Generator) -> int:
-        """Of the same class."""
-        return int(draws.choice(self._members[self.classes[index]]))
+    def another(self, index: int, draws: np.random.Generator, attempt: int) -> int:
+        """Of the same class, unless too many of that cannot be read."""
+        same = self._members[self.classes[index]]
+        return int(draws.choice(same if attempt < SAME_CLASS else np.flatnonzero(self.classes >= 0)))
 
 
 class Labelled(Dataset):
@@ -96,7 +103,7 @@ class Labelled(Dataset):
 
     @property
     def shares(self) -> tuple[float, ...]:
-        counts = np.bincount(self.stream.classes[self.stream.classes >= 0])
+        counts = np.bincount(self.stream.classes[self.stream.classes >= 0], minlength=len(self.classes))
         return tuple(float(share) for share in counts / counts.sum())
 
     @property

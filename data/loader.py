@@ -14,7 +14,7 @@ from data import open_source
 from data.batch import Batch, LabelledBatch
 from data.images import PictureError, normalise, resize_and_crop, to_tensor
 from data.labelled import Labelled, numbers_of, read_labels
-from data.source import DataError, Source
+from data.source import DataError, Source, some
 from data.transforms import Augmentation, build_augmentation
 from data.unpaired import Unpaired
 
@@ -179,7 +179,7 @@ def labelled_batch(source: Source, kind: str, classes: Sequence[str], count: int
     numbers = numbers_of(read_labels(source, kind), classes)
     known = np.flatnonzero(numbers >= 0)
     if not len(known):
-        raise DataError(f"data.style: no held-out picture bears one of the labels {', '.join(classes)}")
+        raise DataError(f"data.style: no held-out picture bears one of the labels {some(classes)}")
     places = known[_spread(len(known), count)]
     class_of = {source.name(place): numbers[place] for place in places}
     pixels, names = read_pictures(_Some(source, places), len(places), size)

@@ -27,12 +27,11 @@ from data.files import FileSource, FolderFiles, Stamp
 from data.labels import MANY, Labels, check_known
 from data.names import Names
 from data.options import PreparedOptions
-from data.source import DataError
+from data.source import DataError, some
 
 VERSION = 2  # of this layout
 OWN_COLUMNS = ("path", "part", "width", "height", "original", "original_width", "original_height", "sha256")
 FIRST = ("prepared.json.tmp", ".lock")  # all that a kill at the very beginning can leave
-NAMED = 3  # files in a message
 
 
 @dataclass(frozen=True)
@@ -223,11 +222,6 @@ def summary(rows: Sequence[Mapping[str, object]], bad: int, duplicates: int, des
     if bad:
         lines.append(f"  {bad} bad files left out: {destination / 'bad_files.csv'}")
     return "\n".join(lines)
-
-
-def some(names: Sequence[str]) -> str:
-    """The first of them, for a message."""
-    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
 def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -1,9 +1,12 @@
 """What every source of pictures offers, and the error that all of them raise."""
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
+
+NAMED = 3  # files in a message
 
 
 class DataError(ValueError):
@@ -41,3 +44,8 @@ class SourceWithTruth(Source, Protocol):
 
     def materials(self, index: int) -> np.ndarray:
         """uint8 [H, W]: what is seen at each pixel."""
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of them, for a message."""
+    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")

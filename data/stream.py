@@ -56,11 +56,11 @@ class Stream:
                 return Picture(pixels, self.source.name(index), index, tuple(unreadable))
             except PictureError as error:
                 unreadable.append(str(error))
-                index = self.another(index, draws)
+                index = self.another(index, draws, attempt)
         raise DataError(f"{ATTEMPTS} pictures in a row could not be read; the last: {unreadable[-1]}")
 
-    def another(self, index: int, draws: np.random.Generator) -> int:
-        """What is tried in the place of a picture that cannot be read."""
+    def another(self, index: int, draws: np.random.Generator, attempt: int) -> int:
+        """What is tried in the place of a picture that cannot be read; attempts count from 0."""
         return int(draws.integers(len(self.source)))
 
 

@@ -51,5 +51,10 @@ def _first_line(error: BaseException) -> str:
 
 
 def _say(line: str) -> None:
-    # A file name need not be valid UTF-8 (it arrives with surrogate escapes); saying it must not fail.
-    print(line.encode(errors="backslashreplace").decode(), file=sys.stderr)
+    print(printable(line), file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Names of files may hold line ends and need not be valid UTF-8; such characters are shown by their codes."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return shown.encode(errors="backslashreplace").decode()

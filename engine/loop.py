@@ -26,7 +26,7 @@ from engine.config import to_dict
 from engine.exits import DONE, STOPPED, UserError
 from engine.logger import Logger
 from engine.progress import progress, say
-from engine.run_folder import RunFolder
+from engine.run_folder import RunError, RunFolder
 from engine.schedule import constant_then_decay
 from engine.schema import Config, ScheduleConfig
 from engine.signals import StopRequest
@@ -116,6 +116,8 @@ def restore(method: Learner, run: RunFolder) -> int:
         set_aside(path)
     for key, (then, now) in run.check_same_run(state["config"]).items():
         say(f"changed since the checkpoint: {key}: {then} -> {now}")
+    if (then := state.get("described", method.described)) != method.described:
+        raise RunError(f"run = {run.path} began with {then}; now it is {method.described}. Choose another run=")
     method.load_state_dict(state["method"])
     for player, optimizer in method.optimizers.items():
         optimizer.load_state_dict(state["optimizers"][player])
@@ -133,12 +135,13 @@ def move(method: Learner, turn: Turn) -> None:
 
 
 def set_learning_rates(method: Learner, factor: float) -> dict[str, float]:
-    """Set every player's rate to its initial one times `factor`; returns the rates by player."""
+    """Set every player's rate to its initial one times `factor`; returns the rates by player, and by group where an
+    optimizer's groups have names."""
     rates = {}
     for player, optimizer in method.optimizers.items():
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
-            rates[player] = group["lr"]
+            rates[f"{player}/{group['name']}" if "name" in group else player] = group["lr"]
     return rates
 
 

@@ -5,6 +5,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from engine.exits import printable
+
 _BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 _LINE = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 SECONDS_BETWEEN_LINES = 15
@@ -43,8 +45,3 @@ def progress(total: int, unit: str, description: str, done: int = 0) -> tqdm:
 def say(line: str) -> None:
     """Print a line to the error stream without tearing a bar that is on the screen."""
     tqdm.write(printable(line), file=sys.stderr)
-
-
-def printable(text: str) -> str:
-    """Names of files need not be valid UTF-8; what is not is shown by its code."""
-    return text.encode(errors="backslashreplace").decode()

@@ -1,6 +1,8 @@
 """The report of an evaluation: metrics.json for machines, report.md and grid.png for people."""
 
+import errno
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from tabulate import tabulate
 from torch import Tensor
 
 from engine.atomic import write_atomically
+from engine.exits import UserError
 from engine.sheet import draw_sheet
 
 NOTES = """\
@@ -21,15 +24,45 @@ strokes fall); for the content metrics, unrelated photographs (having nothing in
 what was kept: a translation that changes nothing scores best, so read them beside the distances."""
 
 
+class ReportError(UserError):
+    """A report has no place where it is wanted."""
+
+
+def check_report_folder(folder: Path) -> None:
+    """Raises ReportError if something else than an earlier report is there, or nothing can be written."""
+    if folder.exists() and not _is_report(folder):
+        raise ReportError(f"{folder}: is no earlier report and is left alone; choose another place for the report")
+    made = [each for each in (folder, *folder.absolute().parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ReportError(f"{folder}: no report can be written there ({error.strerror})") from error
+    finally:
+        for each in made:
+            if each.is_dir():
+                each.rmdir()
+
+
 def new_report_folder(folder: Path) -> Path:
-    """An empty folder; an earlier one is kept beside it as report-1, report-2 ..."""
-    if folder.exists():
+    """An empty folder; an earlier report is kept beside it as report-1, report-2 ...
+
+    Raises:
+        ReportError: see `check_report_folder`.
+    """
+    check_report_folder(folder)
+    if folder.exists() and any(folder.iterdir()):
         number = 1
         while (kept := folder.with_name(f"{folder.name}-{number}")).exists():
             number += 1
         folder.rename(kept)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _is_report(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / "metrics.json").is_file() or not any(folder.iterdir()))
 
 
 @dataclass(frozen=True)
@@ -43,9 +76,11 @@ class Evaluation:
     facts: Mapping[str, Any]
     scores: Sequence[Mapping[str, Any]]
 
-    @property
-    def name(self) -> str:
-        return Path(self.facts["run"]).name
+
+def names_of(evaluations: Sequence[Evaluation]) -> list[str]:
+    """The runs' names, or their whole paths where two have one name."""
+    names = [Path(each.facts["run"]).name for each in evaluations]
+    return names if len(set(names)) == len(names) else [str(each.facts["run"]) for each in evaluations]
 
 
 def write_report(folder: Path, evaluations: Sequence[Evaluation], columns: Mapping[str, Tensor]) -> None:
@@ -59,8 +94,8 @@ def write_report(folder: Path, evaluations: Sequence[Evaluation], columns: Mappi
     found = values[0] if len(values) == 1 else {"runs": values}
     write_atomically(folder / "metrics.json", json.dumps(found, indent=1) + "\n")
     parts = [f"# {' and '.join(str(each.facts['run']) for each in evaluations)}"]
-    for each in evaluations:
-        heading = [f"## {each.name}"] if len(evaluations) > 1 else []
+    for each, name in zip(evaluations, names_of(evaluations), strict=True):
+        heading = [f"## {name}"] if len(evaluations) > 1 else []
         parts += heading + ["\n".join(f"- {name}: {value}" for name, value in each.facts.items())]
     parts += [score_table(evaluations, "github"), NOTES, "![grid](grid.png)"]
     write_atomically(folder / "report.md", "\n\n".join(parts) + "\n")
@@ -68,7 +103,7 @@ def write_report(folder: Path, evaluations: Sequence[Evaluation], columns: Mappi
 
 def score_table(evaluations: Sequence[Evaluation], style: str = "simple") -> str:
     """The scores as a text table, a column a run; `style` is one of tabulate's. The anchors are the same for all."""
-    names = [each.name for each in evaluations] if len(evaluations) > 1 else ["translation"]
+    names = names_of(evaluations) if len(evaluations) > 1 else ["translation"]
     header = ["metric", "better", *names, "untouched photograph", "true painting", "real vs real"]
     rows = [_row(scores) for scores in zip(*(each.scores for each in evaluations), strict=True)]
     return tabulate(rows, headers=header, tablefmt=style, disable_numparse=True)

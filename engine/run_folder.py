@@ -47,6 +47,7 @@ class RunFolder:
 
     def __enter__(self) -> "RunFolder":
         self._refuse_foreign_folder()
+        self._is_new = not self.path.exists()
         try:
             self.samples.mkdir(parents=True, exist_ok=True)
             self.checkpoints.mkdir(exist_ok=True)
@@ -70,6 +71,15 @@ class RunFolder:
         if isinstance(error, Exception) and not is_for_user(error):
             self._keep_traceback(error)
         self._lock.close()
+        if error is not None and self._is_new and not self.started:
+            self._remove_if_empty()
+
+    def _remove_if_empty(self) -> None:
+        """A mistake that was found before training began leaves no folder behind."""
+        (self.path / ".lock").unlink(missing_ok=True)
+        for folder in (self.samples, self.checkpoints, self.path):
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
     def _keep_traceback(self, error: Exception) -> None:
         try:

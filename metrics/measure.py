@@ -10,7 +10,8 @@ from torch import Tensor
 from metrics import METRICS, Metric, function
 
 BOOTSTRAP_DRAWS = 1000
-FEWEST_PICTURES = 4  # paintings: two halves, each with a spread
+FEWEST_PHOTOGRAPHS = 2
+FEWEST_PAINTINGS = 4  # two halves, each with a spread
 
 
 class MetricError(ValueError):
@@ -61,18 +62,20 @@ class Score:
         return METRICS[self.key]
 
 
-def measure(pictures: Pictures) -> Iterator[Score]:
-    """Every row of METRICS that the data allows, in the table's order.
-
-    Raises:
-        MetricError: fewer than 2 photographs or FEWEST_PICTURES paintings.
-    """
-    if len(pictures.photographs) < 2 or len(pictures.paintings) < FEWEST_PICTURES:
-        counts = f"{len(pictures.photographs)} photographs and {len(pictures.paintings)} paintings"
+def check_enough(num_photographs: int, num_paintings: int) -> None:
+    """Raises MetricError: fewer than FEWEST_PHOTOGRAPHS or FEWEST_PAINTINGS."""
+    if num_photographs < FEWEST_PHOTOGRAPHS or num_paintings < FEWEST_PAINTINGS:
+        counts = f"{num_photographs} photographs and {num_paintings} paintings"
         raise MetricError(
-            f"{counts} are held out; 2 and {FEWEST_PICTURES} are needed at least: raise data.content.held_out_share "
-            "or data.style.held_out_share in a new run, or give folders by data.content.held_out, data.style.held_out"
+            f"{counts} are held out; {FEWEST_PHOTOGRAPHS} and {FEWEST_PAINTINGS} are needed at least: raise "
+            "data.content.held_out_share or data.style.held_out_share in a new run, or give folders by "
+            "data.content.held_out, data.style.held_out"
         )
+
+
+def measure(pictures: Pictures) -> Iterator[Score]:
+    """Every row of METRICS that the data allows, in the table's order; raises MetricError if there are too few."""
+    check_enough(len(pictures.photographs), len(pictures.paintings))
     for key, metric in METRICS.items():
         compare = function(metric.compare)
         represented = _represent(pictures, function(metric.represent)) if metric.represent else pictures

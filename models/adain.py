@@ -32,6 +32,7 @@ class AdaIN(Method):
     needs_style = True
     knows_strength = True
     smallest_side = 16
+    style_side = 512  # as in the paper
 
     def __init__(self, options: AdaINOptions):
         super().__init__()
@@ -71,10 +72,9 @@ class AdaIN(Method):
         if style is None:
             raise ValueError("AdaIN needs a style: give one or more paintings")
         features = self.f(content, [self.deepest])[self.deepest]
-        region = None if style.region is None else _shrink(style.region, features)
         styles = [self.f(picture, [self.deepest])[self.deepest] for picture in style.pictures]
         fused = sum(
-            share * adain(features, s, region=region) for share, s in zip(style.shares(), styles, strict=True)
+            share * _in_region(features, s, style.region) for share, s in zip(style.shares(), styles, strict=True)
         )  # Eq. 15
         return self.g(style.strength * fused + (1 - style.strength) * features).clamp(-1, 1)  # Eq. 14
 
@@ -87,10 +87,15 @@ class AdaIN(Method):
         }
 
 
-def _shrink(region: Tensor, features: Tensor) -> Tensor:
-    """A region of the picture as one of its features; one that is too small for any place is the whole."""
+def _in_region(features: Tensor, style: Tensor, region: Tensor | None) -> Tensor:
+    """AdaIN with the photograph's statistics of a region of the picture; outside, which is not shown but which the
+    decoder sees at the border, with those of the whole. A region too small for any place of the features is the
+    whole, too."""
+    if region is None:
+        return adain(features, style)
     small = functional.adaptive_avg_pool2d(region, features.shape[-2:])
-    return torch.where(small.sum(dim=(2, 3), keepdim=True) > 0, small, 1.0)
+    small = torch.where(small.sum(dim=(2, 3), keepdim=True) > 0, small, 1.0)
+    return small * adain(features, style, region=small) + (1 - small) * adain(features, style)
 
 
 def decoder(network: str, layer: str = "relu4_1") -> nn.Sequential:

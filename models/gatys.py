@@ -17,14 +17,22 @@ from torch import Tensor
 
 from data.batch import Batch
 from models.lbfgs import minimise
-from models.losses import STYLE_DISTANCES, StyleStatistics, channel_statistics, total_variation
+from models.losses import (
+    STYLE_DISTANCES,
+    StyleStatistics,
+    channel_statistics,
+    content_unit,
+    style_unit,
+    total_variation,
+)
 from models.method import Method, Progress, Style, Turn
-from models.networks.vgg import VGG, layer_names
+from models.networks.vgg import VGG, deepest_layer
 from models.networks.vgg_weights import load_vgg
-from models.options import GatysOptions
+from models.options import GatysOptions, OptionsError
 
 SMALLEST = 32  # px, what five blocks of a VGG take
 STEP = 2**0.5  # between two scales
+NEAR = 1e-3  # of the style's own size: a distance that counts for as good as none
 
 
 class Gatys(Method):
@@ -39,16 +47,16 @@ class Gatys(Method):
         super().__init__()
         self.options = options
         self.optimizers = {}
-        layers = [*options.style_layers, options.content_layer]
-        names = layer_names(options.features.network)
-        if unknown := [layer for layer in layers if layer not in names]:
-            raise ValueError(f"{options.features.network} has no layer {unknown[0]}; it has {', '.join(names)}")
+        deepest = deepest_layer(options.features.network, options.style_layers)
+        deepest = deepest_layer(options.features.network, [deepest, options.content_layer])
         self.layer_weights = options.layer_weights or [1.0] * len(options.style_layers)
         if len(self.layer_weights) != len(options.style_layers):
-            raise ValueError(
+            raise OptionsError(
                 f"method.layer_weights: {len(self.layer_weights)} weights for {len(options.style_layers)} style layers"
             )
-        self.vgg: VGG = load_vgg(options.features, max(layers, key=names.index))
+        if not any(self.layer_weights):
+            raise OptionsError("method.layer_weights: all are 0; method.style_weight=0 leaves the style out")
+        self.vgg: VGG = load_vgg(options.features, deepest)
         self.described = f"features: {self.vgg.described}"
 
     def turns(self, batch: Batch) -> Iterator[Turn]:
@@ -76,7 +84,7 @@ class Gatys(Method):
         for number, size in enumerate(sizes):
             p = _resize(content, size)
             paintings = [_to_side(a, round(min(size) * self.options.style_scale)) for a in style.pictures]
-            picture = self._start(p, paintings, style) if picture is None else _resize(picture, size)
+            picture = self._start(p, paintings, style) if picture is None else _resize(picture, size).clamp(-1, 1)
             moving = (_Adam if self.options.optimizer == "adam" else _Lbfgs)(self.options, picture, moving)
             loss = self.loss(p, paintings, style.shares())
 
@@ -85,7 +93,7 @@ class Gatys(Method):
                     progress(before + done, total, {name: float(value.detach()) for name, value in parts.items()})
 
             picture = moving.run(loss, report)
-        return picture.clamp(-1, 1)
+        return picture
 
     def loss(
         self, content: Tensor, paintings: Sequence[Tensor], shares: Sequence[float]
@@ -95,9 +103,12 @@ class Gatys(Method):
         with torch.no_grad():
             features = self.vgg(content, [*o.style_layers, o.content_layer])
             wanted = features[o.content_layer]
-            variance = wanted.var(dim=(1, 2, 3), correction=0).clamp_min(1e-12)
-            targets = {layer: self._target(layer, paintings, shares) for layer in o.style_layers}
-            units = {layer: distance(features[layer], targets[layer]).clamp_min(1e-12) for layer in o.style_layers}
+            variance = content_unit(wanted)
+            targets = self._targets(paintings, shares)
+            units = {}
+            for layer, target in targets.items():  # a photograph in the style already has next to no distance
+                floor = NEAR * style_unit(o.statistics, target)
+                units[layer] = torch.maximum(distance(features[layer], target), floor)
 
         def evaluate(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             found = self.vgg(x, [*o.style_layers, o.content_layer])
@@ -115,8 +126,10 @@ class Gatys(Method):
 
         return evaluate
 
-    def _target(self, layer: str, paintings: Sequence[Tensor], shares: Sequence[float]) -> StyleStatistics:
-        return StyleStatistics.average((StyleStatistics.of(self.vgg(a, [layer])[layer]) for a in paintings), shares)
+    def _targets(self, paintings: Sequence[Tensor], shares: Sequence[float]) -> dict[str, StyleStatistics]:
+        layers = self.options.style_layers
+        found = [{layer: StyleStatistics.of(x) for layer, x in self.vgg(a, layers).items()} for a in paintings]
+        return {layer: StyleStatistics.average([each[layer] for each in found], shares) for layer in layers}
 
     def _start(self, content: Tensor, paintings: Sequence[Tensor], style: Style) -> Tensor:
         if self.options.start == "content":
@@ -149,7 +162,8 @@ class _Lbfgs:
             report(done, parts)
             return torch.autograd.grad(total, x)[0]
 
-        return minimise(gradient, self.picture, self.options.iterations, self.options.learning_rate)
+        o = self.options
+        return minimise(gradient, self.picture, o.iterations, o.learning_rate, project=lambda x: x.clamp(-1, 1))
 
 
 class _Adam:

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from data.batch import Batch
-from models.losses import STYLE_DISTANCES, StyleStatistics, total_variation
+from models.losses import STYLE_DISTANCES, StyleStatistics, style_unit, total_variation
 from models.method import Method, Style, Turn
 from models.networks.transform import TransformNetwork
-from models.networks.vgg import CHANNELS, VGG, layer_names
+from models.networks.vgg import CHANNELS, VGG, deepest_layer
 from models.networks.vgg_weights import load_vgg
 from models.options import JohnsonOptions
 
@@ -36,9 +36,8 @@ class Johnson(Method):
         super().__init__()
         self.options = options
         self.num_styles = options.num_styles
-        names = layer_names(options.features.network)
-        if unknown := [layer for layer in (*options.style_layers, options.content_layer) if layer not in names]:
-            raise ValueError(f"{options.features.network} has no layer {unknown[0]}; it has {', '.join(names)}")
+        deepest = deepest_layer(options.features.network, options.style_layers)
+        self.deepest = deepest_layer(options.features.network, [deepest, options.content_layer])
         self.network = TransformNetwork(options.channels, options.blocks, options.skips)
         self.vgg: VGG | None = None
         for layer in options.style_layers:
@@ -50,18 +49,16 @@ class Johnson(Method):
     @torch.no_grad()
     def begin(self, styles: Tensor) -> None:
         o = self.options
-        layers = (*o.style_layers, o.content_layer)
-        self.vgg = load_vgg(o.features, max(layers, key=layer_names(o.features.network).index)).to(styles.device)
+        self.vgg = load_vgg(o.features, self.deepest).to(styles.device)
         self.described = f"features: {self.vgg.described}; style: {STATISTICS[o.statistics]} of {len(styles)} paintings"
-        parts: dict[str, list[StyleStatistics]] = {layer: [] for layer in o.style_layers}
+        for layer in o.style_layers:
+            self._target(layer).mean.zero_()
+            self._target(layer).raw.zero_()
         for some in styles.split(SEEN_AT_ONCE):
-            features = self.vgg(some, o.style_layers)
-            for layer, found in parts.items():
-                found += map(StyleStatistics.of, features[layer].split(1))
-        for layer, found in parts.items():
-            whole = StyleStatistics.average(found, [1 / len(found)] * len(found))
-            getattr(self, f"mean_{layer}").copy_(whole.mean)
-            getattr(self, f"raw_{layer}").copy_(whole.raw)
+            for layer, features in self.vgg(some, o.style_layers).items():
+                target, found = self._target(layer), StyleStatistics.of(features)
+                target.mean.add_(found.mean.sum(dim=0), alpha=1 / len(styles))
+                target.raw.add_(found.raw.sum(dim=0), alpha=1 / len(styles))
 
     def turns(self, batch: Batch) -> Iterator[Turn]:
         o, x = self.options, batch.content
@@ -85,9 +82,9 @@ class Johnson(Method):
         return {"photograph": batch.content, "translation": self.network(batch.content), "painting": batch.style}
 
     def _style_loss(self, layer: str, features: Tensor) -> Tensor:
-        target = StyleStatistics(getattr(self, f"mean_{layer}"), getattr(self, f"raw_{layer}"))
-        if self.options.statistics == "gram":
-            unit = target.raw.square().mean()
-        else:
-            unit = target.covariance.diagonal(dim1=1, dim2=2).sum()
-        return STYLE_DISTANCES[self.options.statistics](features, target).mean() / unit
+        target = self._target(layer)
+        unit = style_unit(self.options.statistics, target)
+        return (STYLE_DISTANCES[self.options.statistics](features, target) / unit).mean()
+
+    def _target(self, layer: str) -> StyleStatistics:
+        return StyleStatistics(getattr(self, f"mean_{layer}"), getattr(self, f"raw_{layer}"))

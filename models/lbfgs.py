@@ -15,7 +15,12 @@ CURVATURE = 1e-10  # of a step; what has less tells nothing of the second deriva
 
 
 def minimise(
-    evaluate: Callable[[Tensor], Tensor], x: Tensor, evaluations: int, rate: float = 1.0, history: int = 20
+    evaluate: Callable[[Tensor], Tensor],
+    x: Tensor,
+    evaluations: int,
+    rate: float = 1.0,
+    history: int = 20,
+    project: Callable[[Tensor], Tensor] = lambda x: x,
 ) -> Tensor:
     """Lower a sum of losses, one a row of `x`, none of which depends on another's row.
 
@@ -24,6 +29,7 @@ def minimise(
         x: [N, ...].
         rate: length of a step in units of Newton's.
         history: steps that the Hessian is estimated from; 2 * history copies of x are kept.
+        project: brings x back to where it may be, after every step; the step then is what is left of it.
     """
     shape = x.shape
     x = x.flatten(1)
@@ -31,14 +37,17 @@ def minimise(
     def gradient(at: Tensor) -> Tensor:
         return evaluate(at.view(shape)).flatten(1)
 
+    def moves(direction: Tensor, step: Tensor) -> Tensor:
+        return torch.where(step > 0, direction * step, 0.0)  # a picture stays where no way leads down
+
     g = gradient(x)
     direction = -g
     step = rate * (1 / g.abs().sum(dim=1, keepdim=True).clamp_min(1e-30)).clamp_max(1)
     scale = torch.ones_like(step)
     pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=history)
     for _ in range(evaluations - 1):
-        moved = direction * step
-        x = x + moved
+        before_x, x = x, project(x + moves(direction, step))
+        moved = x - before_x
         before, g = g, gradient(x)
         change = g - before
         curvature = _dot(change, moved)
@@ -47,8 +56,8 @@ def minimise(
         pairs.append((moved, change, torch.where(useful, 1 / curvature, 0.0)))
         scale = torch.where(useful, curvature / _dot(change, change).clamp_min(1e-30), scale)
         direction = -_times_inverse_hessian(g, pairs, scale)
-        step = torch.where(_dot(g, direction) < 0, rate, 0.0)  # a picture stays where no way leads down
-    return (x + direction * step).view(shape)
+        step = torch.where(_dot(g, direction) < 0, rate, 0.0)
+    return project(x + moves(direction, step)).view(shape)
 
 
 def _times_inverse_hessian(g: Tensor, pairs: deque[tuple[Tensor, Tensor, Tensor]], scale: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -107,19 +108,24 @@ def moments(features: Tensor) -> tuple[Tensor, Tensor]:
     return mean, centred @ centred.transpose(1, 2) / flat.shape[2]
 
 
-def wasserstein2(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> Tensor:
+def wasserstein2(
+    mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor, root_b: Tensor | None = None
+) -> Tensor:
     """Squared Wasserstein-2 distance of Gaussians, [N] (Dowson and Landau 1982):
     |mean_a - mean_b|^2 + tr(A + B - 2 (B^1/2 A B^1/2)^1/2).
 
-    Shape: means [N, C], covariances [N, C, C], positive semi-definite and of any rank. The gradient reaches the first
-    pair. Of the last root only the eigenvalues are wanted, whose gradient is finite where they coincide.
+    Shape: means [N or 1, C], covariances [N or 1, C, C], positive semi-definite and of any rank. The gradient reaches
+    the first pair. Of the last root only the eigenvalues are wanted, whose gradient is finite where they coincide.
+
+    Args:
+        root_b: the second covariance's root in float64, if it is known; else it is computed.
     """
     a, b = covariance_a.double(), covariance_b.double()
-    root_b = matrix_root(b.detach())
+    root_b = matrix_root(b.detach()) if root_b is None else root_b
     eigenvalues = torch.linalg.eigvalsh(root_b @ a @ root_b)
     cross = _root(eigenvalues).sum(dim=1)
     trace = (a + b).diagonal(dim1=1, dim2=2).sum(dim=1) - 2 * cross
-    return (mean_a - mean_b).square().sum(dim=1) + trace.to(mean_a.dtype)
+    return (mean_a - mean_b).square().sum(dim=1) + trace.to(mean_a.dtype).clamp_min(0)  # less is rounding
 
 
 def matrix_root(matrix: Tensor) -> Tensor:
@@ -154,9 +160,14 @@ class StyleStatistics:
             mean, raw = mean + share * part.mean, raw + share * part.raw
         return cls(mean, raw)
 
-    @property
+    @cached_property
     def covariance(self) -> Tensor:
         return self.raw - self.mean.unsqueeze(2) * self.mean.unsqueeze(1)
+
+    @cached_property
+    def root(self) -> Tensor:
+        """Of the covariance, float64."""
+        return matrix_root(self.covariance.double())
 
 
 def gram_distance(features: Tensor, target: StyleStatistics) -> Tensor:
@@ -166,10 +177,25 @@ def gram_distance(features: Tensor, target: StyleStatistics) -> Tensor:
 
 def moments_distance(features: Tensor, target: StyleStatistics) -> Tensor:
     """[N]: of mean and covariance, as Gaussians."""
-    return wasserstein2(*moments(features), target.mean, target.covariance.expand(len(features), -1, -1))
+    return wasserstein2(*moments(features), target.mean, target.covariance, target.root)
 
 
 STYLE_DISTANCES = {"gram": gram_distance, "moments": moments_distance}
+
+
+def style_unit(kind: str, target: StyleStatistics) -> Tensor:
+    """[N]: the size of a style, which its distances of a kind can be divided by to have no unit: the mean square of the
+    Gram matrix, or the features' variance (of a picture of one colour, a little of their square)."""
+    if kind == "gram":
+        return target.raw.square().mean(dim=(1, 2))
+    raw, covariance = (x.diagonal(dim1=1, dim2=2).sum(dim=1) for x in (target.raw, target.covariance))
+    return torch.maximum(covariance, 1e-4 * raw).clamp_min(1e-12)
+
+
+def content_unit(features: Tensor) -> Tensor:
+    """[N]: the variance of a photograph's features, which its content loss is divided by to have no unit."""
+    floor = 1e-4 * features.square().mean(dim=(1, 2, 3))
+    return torch.maximum(features.var(dim=(1, 2, 3), correction=0), floor).clamp_min(1e-12)
 
 
 def adain(content: Tensor, style: Tensor, epsilon: float = 1e-5, region: Tensor | None = None) -> Tensor:

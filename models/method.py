@@ -100,6 +100,7 @@ class Method(Learner):
         needs_style: True if `translate` wants style pictures beside the content.
         optimizes: True if `translate` differentiates; it then takes `progress`, too.
         knows_strength: True if `Style.strength` is heeded.
+        style_side: px, of the shorter side of the paintings that `Style` brings; smaller ones stay as they are.
         num_styles: training paintings that `begin` wants to see.
         size_multiple, smallest_side: `translate` takes sides that are multiples of the one and at least the other; the
             caller pads.
@@ -109,6 +110,7 @@ class Method(Learner):
     needs_style: bool = False
     optimizes: bool = False
     knows_strength: bool = False
+    style_side: int = 1024
     num_styles: int = 0
     size_multiple: int = 1
     smallest_side: int = 1

@@ -10,7 +10,14 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, Lt
 
 Positive = Annotated[int, Ge(1)]
-Weight = Annotated[float, Ge(0)]
+Weight = Annotated[float, Ge(0), Le(1e9)]
+Rate = Annotated[float, Gt(0), Le(1e3)]
+
+
+class OptionsError(ValueError):
+    """Options that do not fit together; the message names them and what would."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class GatysOptions:
     tv_weight: Weight = 0.0  # of the total variation, pictures in [-1, 1]
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
     iterations: Positive = 300  # of each scale
-    learning_rate: Annotated[float, Gt(0)] = 1.0  # 1 for lbfgs, about 0.02 for adam
+    learning_rate: Rate = 1.0  # 1 for lbfgs, about 0.02 for adam
     average: Annotated[float, Ge(0), Lt(1)] = 0.0  # decay of the running mean of adam's iterates that is returned
     coarsest: Annotated[int, Ge(0)] = (
         0  # px, shorter side of the first scale, on to the end by factors of sqrt 2; 0: one
@@ -92,7 +99,7 @@ class JohnsonOptions:
     content_weight: Weight = 1.0
     tv_weight: Weight = 0.0
     num_styles: Positive = 256  # paintings whose mean Gram matrix is the target; one makes it that of a picture
-    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    learning_rate: Rate = 1e-3
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,7 @@ class AdaINOptions:
     layer: Literal["relu2_1", "relu3_1", "relu4_1"] = "relu4_1"  # where the encoder ends; shallower keeps more detail
     style_weight: Weight = 10.0
     identity_weight: Weight = 0.0  # of the mean squared error of pictures that are encoded and decoded, both domains
-    learning_rate: Annotated[float, Gt(0)] = 1e-4
+    learning_rate: Rate = 1e-4
 
 
 @dataclass(frozen=True)
@@ -116,8 +123,8 @@ class VggFinetuneOptions:
     label: str = "style"  # "style", "artist", "genre" of WikiArt; "folder": the first folder of a picture's path
     frozen_blocks: Annotated[int, Ge(0), Le(5)] = 3  # blocks that keep their weights
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.5  # before the last, linear layer
-    learning_rate: Annotated[float, Gt(0)] = 1e-4  # of the blocks
-    head_rate: Annotated[float, Gt(0)] = 1e-3  # of the last layer, which starts from nothing
+    learning_rate: Rate = 1e-4  # of the blocks
+    head_rate: Rate = 1e-3  # of the last layer, which starts from nothing
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,6 @@ class CycleGANOptions:
     identity_weight: Weight = 5.0  # half of cycle_weight in the reference code; 0 leaves the term out
     pool_size: Annotated[int, Ge(0)] = 50  # generated pictures remembered per domain
     first: Literal["generators", "discriminators"] = "generators"  # who moves first in a step
-    learning_rate: Annotated[float, Gt(0)] = 2e-4
+    learning_rate: Rate = 2e-4
     beta1: Annotated[float, Ge(0), Lt(1)] = 0.5
     beta2: Annotated[float, Ge(0), Lt(1)] = 0.999

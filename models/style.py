@@ -1,8 +1,9 @@
 """The style of a translation as its user gives it: paintings by weights, masks, and whose colours are kept.
 
-The door from files to `method.Style`; `models/translator.py` brings it together with a method.
+The way from files to `method.Style`; `models/translator.py` brings it together with a method.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,41 +13,70 @@ import torch.nn.functional as functional
 from PIL import Image
 from torch import Tensor
 
-from data.images import EXTENSIONS, find_pictures, normalise, open_picture, to_tensor
+from data.images import EXTENSIONS, PictureError, find_pictures, normalise, open_picture, to_tensor
 from engine.exits import UserError
+from engine.progress import say
 from models.losses import matrix_root, moments
 from models.method import Style
 
-STYLE_SIDE = 512  # px; larger paintings are read at about this, at most twice as long
 LUMA = (0.299, 0.587, 0.114)  # Rec. 601
-COLOURS = ("luminance", "moments")  # how a photograph's colours can be kept
 NOISE = 1e-5  # variance of a colour, in [-1, 1], that a grey painting is taken to have
 
 
-def read_styles(paths: Sequence[str], weights: Sequence[float] = ()) -> tuple[Style, ...]:
-    """A style each, of a painting or of a folder of them, which share its weight.
+def read_styles(
+    paths: Sequence[str], weights: Sequence[float] = (), side: int = 512, smallest: int = 16
+) -> tuple[Style, ...]:
+    """A style each, of a painting or of a folder of them, which share its weight; of a folder, what cannot be read is
+    named and left out.
+
+    Args:
+        side, smallest: px, of the shorter side: larger paintings are brought to the one, smaller ones to the other.
 
     Raises:
-        UserError: no such picture, or as many weights as styles are not given.
-        PictureError: a painting cannot be read.
+        UserError: no such picture, none that can be read, or as many weights as styles are not given.
     """
-    if weights and (len(weights) != len(paths) or min(weights) < 0 or sum(weights) <= 0):
-        raise UserError(f"--style-weights: {len(weights)} weights for {len(paths)} styles; one of 0 or more for each")
-    return tuple(_read_style(Path(p), w) for p, w in zip(paths, weights or [1.0] * len(paths), strict=True))
+    if weights and len(weights) != len(paths):
+        raise UserError(f"--style-weights: {len(weights)} weights for {len(paths)} styles; one for each")
+    if weights and not (all(0 <= weight < math.inf for weight in weights) and sum(weights) > 0):
+        shown = ",".join(f"{weight:g}" for weight in weights)
+        raise UserError(f"--style-weights {shown}: must be numbers of 0 or more, not all of them 0")
+    return tuple(_read_style(p, w, side, smallest) for p, w in zip(paths, weights or [1.0] * len(paths), strict=True))
 
 
-def _read_style(path: Path, weight: float) -> Style:
-    if not path.exists():
-        raise UserError(f"--style {path}: no such picture or folder")
-    files = [path / name for name in find_pictures(path)] if path.is_dir() else [path]
-    if not files:
-        raise UserError(f"--style {path}: no pictures found")
+def _read_style(name: str, weight: float, side: int, smallest: int) -> Style:
+    path = Path(name)
+    if not name or not path.exists():
+        raise UserError(f"--style {name or repr(name)}: no such picture or folder")
+    files = [path / each for each in find_pictures(path)] if path.is_dir() else [path]
     pictures = []
     for file in files:
-        image = open_picture(file, draft=STYLE_SIDE)
-        image.thumbnail((2 * STYLE_SIDE, 2 * STYLE_SIDE), Image.Resampling.BICUBIC)
+        try:
+            image = open_picture(file, draft=side)
+        except PictureError as error:
+            if path.is_dir():
+                say(f"--style: left out: {error}")
+                continue
+            raise UserError(f"--style {error}") from error
+        scale = max(min(side / min(image.size), 1), smallest / min(image.size))
+        if scale != 1:
+            image = image.resize([round(length * scale) for length in image.size], Image.Resampling.BICUBIC)
         pictures.append(normalise(to_tensor(image).unsqueeze(0)))
-    return Style(tuple(pictures), (weight / len(files),) * len(files))
+    if not pictures:
+        raise UserError(f"--style {path}: no pictures among its files that can be read")
+    return Style(tuple(pictures), (weight / len(pictures),) * len(pictures))
+
+
+def check_masks(paths: Sequence[Path]) -> None:
+    """Find out before a model is loaded; raises UserError for what no photograph could use."""
+    for path in paths:
+        if path.is_dir():
+            if not find_pictures(path):
+                raise UserError(f"--mask {path}: no pictures in this folder; one under each photograph's name")
+            continue
+        try:
+            open_picture(path)
+        except PictureError as error:
+            raise UserError(f"--mask {error}") from error
 
 
 def read_masks(paths: Sequence[Path], name: str) -> list[Tensor]:

@@ -1,6 +1,6 @@
 """A trained run as a function of a picture: what users, translate.py and evaluate.py call.
 
-The one file of models/ that reaches outside: it brings a checkpoint (engine) and pictures (data) together.
+It brings a checkpoint (engine) and pictures (data) together, with `models/style.py` for the paintings.
 """
 
 import contextlib
@@ -25,6 +25,8 @@ from engine.schema import Config
 from models import METHODS, build_method
 from models.method import Method, Progress, Style
 from models.style import keep_luminance, match_colours, merge, read_styles, share_out
+
+PRESERVED = ("", "luminance", "moments")
 
 
 class Translator:
@@ -75,13 +77,15 @@ class Translator:
             progress: is called while a picture is optimised.
             styles: instead of the translator's own.
         """
+        if preserve_color not in PRESERVED:
+            raise UserError(f"preserve_color = {preserve_color}: must be one of: {', '.join(filter(None, PRESERVED))}")
         pictures = pictures.to(self.device)
         styles = self.styles if styles is None else styles
         if preserve_color == "moments" and len(pictures) > 1:  # whose colours differ
-            alone = [
-                self.translate(picture, preserve_color, [m[[min(i, len(m) - 1)]] for m in masks], progress, styles)
-                for i, picture in enumerate(pictures.split(1))
-            ]
+            alone = []
+            for i, picture in enumerate(pictures.split(1)):
+                own = [replace(style, pictures=tuple(_of(x, i) for x in style.pictures)) for style in styles]
+                alone.append(self.translate(picture, preserve_color, [_of(mask, i) for mask in masks], progress, own))
             return torch.cat(alone)
         if preserve_color == "moments":
             styles = [match_colours(style, pictures) for style in styles]
@@ -98,7 +102,9 @@ class Translator:
         weights = [sum(style.weights or (1.0,)) for style in styles]
         shares = share_out([mask.to(self.device) for mask in masks], weights, pictures.shape[-2:])
         found = (1 - sum(shares)) * pictures
-        for style, share in zip(styles, shares, strict=True):
+        for style, share, weight in zip(styles, shares, weights, strict=True):
+            if not weight:
+                continue
             found = found + share * self._apply(pictures, replace(style, region=share), progress)
         return found
 
@@ -134,7 +140,10 @@ def load(
         raise UserError(wanted if method.needs_style else f"--style: {name} has learnt its style and takes none")
     if strength != 1 and not method.knows_strength:
         raise UserError(f"--alpha {strength}: {config.method.name} knows no degrees of style")
-    given = [replace(each, strength=strength) for each in read_styles(style or (), style_weights)]
+    given = [
+        replace(each, strength=strength)
+        for each in read_styles(style or (), style_weights, method.style_side, method.smallest_side)
+    ]
     return Translator(method, _choose(direction, method), config, step, choose_device(device), given)
 
 
@@ -175,6 +184,11 @@ def _choose(direction: str | None, method: Method) -> str:
     if direction is not None and direction not in method.directions:
         raise UserError(f"direction = {direction}: not one of: {', '.join(method.directions)}")
     return direction or method.directions[0]
+
+
+def _of(x: Tensor, index: int) -> Tensor:
+    """What belongs to one photograph, of [N, ...], or of [1, ...] for all."""
+    return x[[min(index, len(x) - 1)]]
 
 
 def _pad(x: Tensor, multiple: int, smallest: int) -> Tensor:

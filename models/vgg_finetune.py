@@ -23,12 +23,6 @@ SEEN_AT_ONCE = 32  # pictures
 SHOWN = 8  # pictures of a sample sheet
 
 
-class ClassesError(ValueError):
-    """The pictures bear other labels than those that the run has begun with."""
-
-    exit_code = 2
-
-
 class VggFinetune(Learner):
     """A classifier; `classes` are the names that it tells apart. Training shows every class equally often."""
 
@@ -53,9 +47,9 @@ class VggFinetune(Learner):
         self.classes = tuple(classes)
         self.head = nn.Linear(self.width, len(classes))
         self.register_buffer("shares", torch.tensor(shares, dtype=torch.float32))
-        groups = [{"params": list(self.head.parameters()), "lr": self.options.head_rate}]
+        groups = [{"name": "head", "params": list(self.head.parameters()), "lr": self.options.head_rate}]
         if blocks := list(self.network.parameters()):
-            groups.append({"params": blocks, "lr": self.options.learning_rate})
+            groups.append({"name": "blocks", "params": blocks, "lr": self.options.learning_rate})
         self.optimizers = {"classifier": torch.optim.Adam(groups)}
 
     def begin(self, classes: Sequence[str], shares: Sequence[float]) -> None:
@@ -104,11 +98,6 @@ class VggFinetune(Learner):
         given = state_dict["_extra_state"]
         if not self.classes:
             self.name_classes(given["classes"], given["shares"])
-        if changed := sorted({*given["classes"]} ^ {*self.classes}):
-            raise ClassesError(
-                f"the labels of data.style have changed since the run began ({', '.join(changed[:3])}): give its "
-                "pictures again, or choose another run="
-            )
         return super().load_state_dict(state_dict, strict, assign)
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -148,7 +149,56 @@ def test_an_untrained_method_is_evaluated_by_its_recipe(tmp_path: Path, capsys: 
     assert call("evaluate", run, "--set", "seed=1") == 2
 
 
-@pytest.mark.parametrize("words", [("{tmp}/none",), ("{run}", "--pictures", "-1"), ("{run}", "--batch-size", "0")])
+def test_styles_are_drawn_from_the_training_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    import data
+    from data.options import SyntheticOptions
+    from engine.schema import Config, DataConfig
+    from evaluate import draw_styles
+
+    parts = []
+    opened = data.open_source
+    monkeypatch.setattr(data, "open_source", lambda o, d, part: parts.append(part) or opened(o, d, part))
+    options = SyntheticOptions(scenes=3, held_out=2, size=32)
+    translator = SimpleNamespace(config=Config(data=DataConfig(content=options, style=options, size=32)))
+    styles = draw_styles(translator, 5)
+    assert parts == ["train"]
+    assert styles.shape == (5, 3, 32, 32)
+    assert len({each.numpy().tobytes() for each in styles}) == 3
+
+
+def test_a_recipe_does_not_replace_another_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    from tests.conftest import ROOT
+
+    before = (run / "config.yaml").read_text()
+    assert call("evaluate", ROOT / "configs/demo_gatys.yaml", *GATYS, f"run={run}") == 2
+    assert "is there and is not of this recipe" in capsys.readouterr().err
+    assert (run / "config.yaml").read_text() == before
+    made = tmp_path / "gatys"
+    assert call("evaluate", ROOT / "configs/demo_gatys.yaml", *GATYS, f"run={made}", "data.style.held_out=2") == 2
+    assert not made.exists()
+
+
+@pytest.mark.parametrize("place", ["{run}", "{tmp}/mine", "{tmp}/file", "{tmp}/file/below", "/proc/none/report"])
+def test_a_report_replaces_nothing_else(place: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years")
+    (tmp_path / "file").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    assert call("evaluate", run, "--report", place.format(run=run, tmp=tmp_path)) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_runs_of_one_name_are_told_apart(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    other = Path(shutil.copytree(run, tmp_path / "deep" / run.name))
+    assert call("evaluate", run, other, "--report", tmp_path / "report") == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[2:4] == [str(run), str(other)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("{tmp}/none",), ("{run}", "--pictures", "-1"), ("{run}", "--pictures", "3"), ("{run}", "--batch-size", "0")],
+)
 def test_a_users_mistake_is_code_2(words: tuple[str, ...], tiny_run: Path, tmp_path: Path) -> None:
     assert call("evaluate", *(word.format(run=tiny_run, tmp=tmp_path) for word in words)) == 2
 

@@ -9,7 +9,7 @@ from PIL import Image
 from data.images import normalise, to_tensor
 from engine.exits import DONE, SOME_FAILED, USER_ERROR
 from models import build_method, load_translator
-from models.gatys import Gatys
+from models.gatys import Gatys, _Adam
 from models.method import Style
 from models.options import FeatureOptions, GatysOptions
 from tests.broken_files import picture
@@ -56,9 +56,62 @@ def test_the_style_comes_nearer(statistics: str, optimizer: str, start: str) -> 
 def test_scales_from_coarse_to_fine_carry_adams_moments() -> None:
     method = gatys(optimizer="adam", learning_rate=0.05, coarsest=32, average=0.9)
     seen = []
-    found = method.translate(tensor(0, (64, 80)), Style((tensor(1),)), progress=lambda *each: seen.append(each[:2]))
+    content, style = tensor(0, (64, 80)), Style((tensor(1),))
+    found = method.translate(content, style, progress=lambda *each: seen.append(each[:2]))
     assert found.shape == (1, 3, 64, 80)
     assert seen[-1] == (36, 36)  # three scales: 32, 45, 64
+    coarse = _Adam(method.options, tensor(0, (32, 40)), None)
+    coarse.run(method.loss(tensor(0, (32, 40)), [tensor(1)], [1.0]), lambda *_: None)
+    fine = _Adam(method.options, tensor(0, (64, 80)), coarse)
+    state = fine.optimizer.state[fine.picture]
+    assert state["step"] == 12
+    assert state["exp_avg"].shape == state["exp_avg_sq"].shape == (1, 3, 64, 80)
+    assert state["exp_avg"].abs().mean() > 0
+
+
+def test_the_average_lags_behind_the_last_iterate() -> None:
+    content, style = tensor(0), Style((tensor(1),))
+    last, averaged = (
+        gatys(optimizer="adam", learning_rate=0.05, average=decay).translate(content, style) for decay in (0.0, 0.9)
+    )
+    assert (averaged - content).abs().mean() < 0.9 * (last - content).abs().mean()
+
+
+def test_layer_weights_and_style_scale_count() -> None:
+    content, style = tensor(0), tensor(1)
+    plain = gatys().translate(content, Style((style,)))
+    for options in ({"layer_weights": [1.0, 0.0]}, {"style_scale": 2.0}):
+        assert (gatys(**options).translate(content, Style((style,))) - plain).abs().mean() > 1e-3
+    first, second = gatys(layer_weights=[1.0, 0.0]), gatys(layer_weights=[0.0, 1.0])
+    only = Style((style,))
+    losses = [
+        [style_loss(judge, content, style, method.translate(content, only)) for method in (first, second)]
+        for judge in (first, second)
+    ]
+    assert losses[0][0] < losses[0][1]
+    assert losses[1][1] < losses[1][0]
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_every_iterate_is_a_picture(optimizer: str, monkeypatch) -> None:
+    method, extremes = gatys(optimizer=optimizer, learning_rate=1.0), []
+    forward = method.vgg.forward
+    monkeypatch.setattr(method.vgg, "forward", lambda x, layers: extremes.append(x.abs().max()) or forward(x, layers))
+    method.translate(tensor(0), Style((tensor(1),)))
+    assert max(extremes) <= 1
+
+
+@pytest.mark.parametrize("statistics", ["gram", "moments"])
+def test_a_painting_that_is_the_photograph_and_flat_ones_are_no_trouble(statistics: str) -> None:
+    method = gatys(statistics=statistics)
+    flat = torch.ones(1, 3, 40, 48)
+    for content, style in ((tensor(0), tensor(0)), (flat, tensor(1)), (tensor(0), flat), (flat, flat)):
+        seen = []
+        found = method.translate(content, Style((style,)), progress=lambda *each, seen=seen: seen.append(each))
+        losses = [parts["style"] for _, _, parts in seen]
+        assert found.isfinite().all()
+        assert 0 <= min(losses) <= max(losses) < 2
+    assert (method.translate(tensor(0), Style((tensor(0),))) - tensor(0)).abs().mean() < 0.05
 
 
 @pytest.mark.parametrize(("optimizer", "rate"), [("lbfgs", 1.0), ("adam", 0.05)])
@@ -98,11 +151,19 @@ def test_the_content_weight_holds_the_content() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"style_layers": ["relu9_1"]}, {"layer_weights": [1.0]}, {"content_layer": "pool6"}]
+    ("setting", "problem"),
+    [
+        ("style_layers=[relu9_1]", "vgg19 has no layer relu9_1"),
+        ("style_layers=[]", "method.style_layers = []"),
+        ("layer_weights=[1.0]", "1 weights for 3 style layers"),
+        ("layer_weights=[0,0,0]", "method.layer_weights: all are 0"),
+        ("content_layer=pool6", "no layer pool6"),
+    ],
 )
-def test_wrong_layers_are_named(options: dict) -> None:
-    with pytest.raises(ValueError, match="relu9_1|layer_weights|pool6"):
-        gatys(**options)
+def test_wrong_layers_are_named(setting: str, problem: str, folder: Path, capsys) -> None:
+    words = ("--style", folder / "styles", "--set", f"method.{setting}")
+    assert call("translate", RECIPE, folder / "in/a.png", folder / "out", *words) == USER_ERROR
+    assert problem in capsys.readouterr().err
 
 
 # -- as users call it ------------------------------------------------------------------------------------------
@@ -117,6 +178,7 @@ def folder(tmp_path: Path) -> Path:
     picture(5, 50, seed=1).save(tmp_path / "in/deep/b.png")
     (tmp_path / "in/bad.jpg").write_text("no picture")
     (tmp_path / "styles").mkdir()
+    (tmp_path / "nothing").mkdir()
     for i in range(2):
         picture(60, 50, seed=10 + i).save(tmp_path / "styles" / f"{i}.png")
     return tmp_path
@@ -130,6 +192,22 @@ def test_a_folder_is_translated_by_the_recipe_alone(folder: Path) -> None:
     before = (folder / "out/a.png").stat().st_mtime_ns
     assert call(*words) == SOME_FAILED
     assert (folder / "out/a.png").stat().st_mtime_ns == before
+
+
+def test_a_bad_painting_of_a_folder_is_left_out_and_the_features_are_named(folder: Path, capsys) -> None:
+    (folder / "styles/bad.png").write_bytes(b"no picture")
+    words = ("--style", folder / "styles", *FAST)
+    assert call("translate", RECIPE, folder / "in/a.png", folder / "out", *words) == DONE
+    said = capsys.readouterr().err
+    assert "--style: left out:" in said
+    assert "features: vgg19, random weights (seed 0)" in said
+
+
+def test_a_translation_that_is_not_finite_is_not_saved(folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr("models.gatys.Gatys.translate", lambda self, x, *_, **__: x * torch.nan)
+    words = ("--style", folder / "styles", *FAST)
+    assert call("translate", RECIPE, folder / "in/a.png", folder / "out", *words) == SOME_FAILED
+    assert not (folder / "out/a.png").exists()
 
 
 def test_colours_can_be_preserved(folder: Path) -> None:
@@ -148,11 +226,16 @@ def test_colours_can_be_preserved(folder: Path) -> None:
     [
         ((), "gatys takes its style from pictures: give --style PAINTING"),
         (("--style", "{tmp}/none.jpg"), "none.jpg: no such picture or folder"),
-        (("--style", "{tmp}/in/bad.jpg"), "bad.jpg: not a picture"),
+        (("--style", "{tmp}/in/bad.jpg"), "--style"),
         (("--style", "{tmp}/styles", "--style-weights", "1,2"), "2 weights for 1 styles"),
         (("--style", "{tmp}/styles", "--mask", "{tmp}/a", "{tmp}/b"), "2 masks for 1 styles"),
         (("--style", "{tmp}/styles", "--mask", "{tmp}/none.png"), "none.png: no such picture or folder"),
         (("--style", "{tmp}/styles", "--style-weights", "much"), "--style-weights much"),
+        (("--style", "{tmp}/styles", "--style-weights", "nan"), "--style-weights nan: must be numbers"),
+        (("--style", "{tmp}/styles", "--style-weights", "0"), "--style-weights 0: must be numbers"),
+        (("--style", ""), "--style '': no such picture"),
+        (("--style", "{tmp}/styles", "--mask", "{tmp}/in/bad.jpg"), "--mask"),
+        (("--style", "{tmp}/styles", "--mask", "{tmp}/nothing"), "--mask"),
         (("--style", "{tmp}/styles", "--set", "method.iteration=3"), "did you mean method.iterations"),
     ],
 )

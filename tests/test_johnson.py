@@ -8,7 +8,7 @@ import torch
 from engine.checkpoint import load_checkpoint
 from models import build_method
 from models.johnson import Johnson
-from models.losses import gram_matrix
+from models.losses import gram_matrix, moments, wasserstein2
 from models.networks.transform import TransformNetwork
 from models.options import FeatureOptions, JohnsonOptions
 from tests.conftest import ROOT, TINY, call
@@ -65,6 +65,27 @@ def test_the_losses_are_those_of_the_paper_without_units() -> None:
     assert turn.report["content"].item() == pytest.approx(content.item(), rel=1e-5)
     assert turn.report["style"].item() == pytest.approx(style.item(), rel=1e-5)
     assert turn.loss.item() == pytest.approx((2 * content + 3 * style + 0.5 * turn.report["tv"]).item(), rel=1e-5)
+
+
+def test_moments_are_compared_in_units_of_the_styles_variance() -> None:
+    method, batch = johnson(statistics="moments", style_layers=["relu1_2"]), Pair()
+    method.begin(batch.style)
+    (turn,) = method.turns(batch)
+    with torch.no_grad():
+        found, y = (method.vgg(each, ["relu1_2"])["relu1_2"] for each in (method.network(batch.content), batch.style))
+        flat = y.transpose(0, 1).flatten(1)  # of all paintings together
+        covariance = flat.cov(correction=0).unsqueeze(0)
+        distance = wasserstein2(*moments(found), flat.mean(dim=1).unsqueeze(0), covariance).mean()
+    assert turn.report["style"].item() == pytest.approx((distance / covariance[0].trace()).item(), rel=1e-3)
+
+
+def test_a_resume_with_other_features_is_refused(tmp_path: Path, capsys) -> None:
+    words = (ROOT / "configs/demo_johnson.yaml", f"run={tmp_path / 'run'}", *TINY_JOHNSON)
+    assert call("train", *words, "schedule.decay=0") == 0
+    state = torch.load(tmp_path / "run/checkpoints/step_00000004.pt", weights_only=True)
+    assert state["described"].startswith("features: vgg16, random weights (seed 0)")
+    assert call("train", *words, "method.num_styles=3") == 2
+    assert "num_styles" in capsys.readouterr().err
 
 
 def test_the_target_is_the_mean_of_all_paintings_however_they_are_batched() -> None:

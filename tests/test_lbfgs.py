@@ -51,8 +51,11 @@ def test_of_one_row_it_is_torchs(rate: float, evaluations: int) -> None:
     )
 
 
-def test_rows_do_not_see_one_another_and_find_the_minimum() -> None:
+def test_rows_do_not_see_one_another_on_the_way_and_find_the_minimum() -> None:
     x = starts(5)
+    early = minimise(gradient(rosenbrock), x, 7, 0.5)
+    assert torch.allclose(early, torch.cat([minimise(gradient(rosenbrock), row, 7, 0.5) for row in x.split(1)]))
+    assert not torch.allclose(early, torch.ones_like(x), atol=0.1)
     together = minimise(gradient(rosenbrock), x, 200, 0.5)
     assert torch.allclose(together, torch.cat([minimise(gradient(rosenbrock), row, 200, 0.5) for row in x.split(1)]))
     assert torch.allclose(together, torch.ones_like(x), atol=1e-4)
@@ -64,3 +67,15 @@ def test_a_row_at_its_minimum_stays_and_shapes_are_kept() -> None:
     assert found.shape == x.shape
     assert torch.equal(found[0], x[0])
     assert found.isfinite().all()
+
+
+def test_what_is_projected_never_leaves_its_place_and_finds_the_best_there() -> None:
+    seen = []
+
+    def evaluate(x: Tensor) -> Tensor:
+        seen.append(x)
+        return 2 * (x - torch.tensor([2.0, 0.3]))
+
+    found = minimise(evaluate, torch.zeros(1, 2), 30, project=lambda x: x.clamp(-1, 1))
+    assert torch.allclose(found, torch.tensor([[1.0, 0.3]]), atol=1e-4)
+    assert max(x.abs().max() for x in seen) <= 1

@@ -7,8 +7,9 @@ import torch
 from PIL import Image
 
 from data.images import normalise, to_tensor
-from engine.exits import DONE, SOME_FAILED
+from engine.exits import DONE, SOME_FAILED, UserError
 from models import build_method
+from models.adain import _in_region
 from models.losses import adain, channel_statistics, moments
 from models.method import Style
 from models.options import AdaINOptions, FeatureOptions
@@ -86,6 +87,54 @@ def test_pixels_outside_a_mask_do_not_change_when_the_other_style_is_swapped(ada
     assert (found[0][..., 25:] - found[1][..., 25:]).abs().mean() > 1e-4
     uncovered = adain_translator.translate(content, masks=[masks[0], torch.zeros_like(masks[0])])
     assert torch.equal(uncovered[..., 25:], content[..., 25:])
+
+
+def test_a_regions_statistics_are_the_photographs_there(adain_translator: Translator) -> None:
+    """What the right half shows does not matter to the left half's statistics, but to those of the whole."""
+    content, other = tensor(0), tensor(0)
+    other[..., 30:] = 1 - other[..., 30:].abs()
+    left = halves()[0]
+    method, style = adain_translator.method, Style((tensor(1),), region=left)
+    with torch.no_grad():
+        ours, theirs = (method.translate(x, style)[..., :4] for x in (content, other))
+        whole = [method.translate(x, Style((tensor(1),)))[..., :4] for x in (content, other)]
+    assert (ours - theirs).abs().max() < 0.2 * (whole[0] - whole[1]).abs().max()
+
+
+def test_a_flat_region_does_not_blow_up_what_lies_beside_it() -> None:
+    features = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    features[..., :4] = 0.5
+    region = halves(8)[0]
+    found = _in_region(features, torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1)), region)
+    assert found.abs().max() < 10
+
+
+def test_a_style_without_weight_is_left_out(adain_translator: Translator) -> None:
+    content, masks = tensor(0, 50), halves(50)
+    adain_translator.styles = (Style((tensor(1),), (0.0,)), Style((tensor(2),), (1.0,)))
+    found = adain_translator.translate(content, masks=masks)
+    assert torch.equal(found[..., :25], content[..., :25])
+    assert not torch.allclose(found[..., 25:], content[..., 25:])
+
+
+def test_colours_by_moments_of_several_photographs_with_a_painting_each(adain_translator: Translator) -> None:
+    contents, styles = torch.cat([tensor(0), tensor(3)]), torch.cat([tensor(1), tensor(2)])
+    together = adain_translator.translate(contents, "moments", styles=[Style((styles,))])
+    alone = [
+        adain_translator.translate(x, "moments", styles=[Style((y,))])
+        for x, y in zip(contents.split(1), styles.split(1), strict=True)
+    ]
+    assert torch.allclose(together, torch.cat(alone), atol=1e-5)
+    with pytest.raises(UserError, match="preserve_color = hue"):
+        adain_translator.translate(contents, "hue")
+
+
+def test_paintings_come_at_the_size_that_the_method_wants(tmp_path: Path) -> None:
+    for name, size in (("large", (900, 300)), ("thin", (300, 6)), ("right", (40, 50))):
+        picture(*size, seed=1).save(tmp_path / f"{name}.png")
+    paths = [str(tmp_path / f"{name}.png") for name in ("large", "thin", "right")]
+    shapes = [tuple(style.pictures[0].shape[-2:]) for style in read_styles(paths, side=100, smallest=16)]
+    assert shapes == [(100, 300), (16, 800), (50, 40)]
 
 
 def test_a_region_too_small_for_the_features_is_no_trouble(adain_translator: Translator) -> None:

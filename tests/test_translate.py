@@ -66,7 +66,7 @@ def test_what_exists_is_skipped_and_what_is_missing_is_made_again_to_the_byte(
     (out / "odd.png").unlink()
     (out / "plain.png").write_bytes(b"retouched by hand")
     assert call("translate", tiny_run, photographs, out) == 0
-    assert "1 translated, 8 there already, 0 failed" in capsys.readouterr().out
+    assert "1 translated, 8 there already (--overwrite replaces them), 0 failed" in capsys.readouterr().out
     assert (out / "plain.png").read_bytes() == b"retouched by hand"
     assert call("translate", tiny_run, photographs, out, "--overwrite") == 0
     assert contents(out) == first

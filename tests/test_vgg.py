@@ -122,15 +122,30 @@ def test_a_file_that_is_there_is_checked(hub: Path, monkeypatch) -> None:
     assert fetch_imagenet("vgg19") == hub / name
 
 
+def in_torchvisions_layout(value: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    """VGG-19's names; with None its shapes, too."""
+    shapes = {f"features.{key}": x for key, x in torchvision_vgg("vgg19").state_dict().items()}
+    return {key: x if value is None else value for key, x in shapes.items()}
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(None, "no such file or run"), (b"text", "is no file of weights"), ({"a": 1}, "holds no vgg19")],
+    [
+        (None, "no such file or run"),
+        (b"text", "is no file of weights"),
+        ({"a": 1}, "holds no vgg19"),
+        (torch.zeros(3), "holds no vgg19"),
+        (in_torchvisions_layout(torch.zeros(1)), "features.0.weight: no tensor of"),
+        ({key: x.to(torch.complex64) for key, x in in_torchvisions_layout(None).items()}, "no tensor of"),
+        ({key: x * torch.nan for key, x in in_torchvisions_layout(None).items()}, "is not finite"),
+    ],
+    ids=["none", "text", "other names", "a tensor", "other shapes", "complex", "nan"],
 )
 def test_wrong_weights_are_named(content: object, problem: str, tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     if isinstance(content, bytes):
         path.write_bytes(content)
-    elif content:
+    elif content is not None:
         torch.save(content, path)
     with pytest.raises(WeightsError, match=problem):
         load_vgg(FeatureOptions(weights=str(path)), "relu1_1")

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from data.batch import LabelledBatch
 from data.images import PictureError
 from data.labelled import Labelled, read_labels
 from data.labels import Labels
@@ -94,10 +95,44 @@ def test_batches_start_anywhere_and_keep_labels_beside_pictures(workers: int) ->
     assert any(batch.unreadable for batch in whole)
 
 
+def test_an_unreadable_picture_is_replaced_by_one_of_its_class_and_a_lost_class_by_others() -> None:
+    dataset = labelled({"a": 6, "b": 6, "c": 1}, bad=("a/0.png", "c/0.png"))
+    classes = [(dataset[i][0], dataset[i][1]) for i in range(36)]
+    replaced = [(p, c) for p, c in classes if p.unreadable]
+    of_a = [dataset.classes[c] for p, c in replaced if "a/0.png" in p.unreadable[0]]
+    assert set(of_a) == {"a"}
+    of_c = [dataset.classes[c] for p, c in replaced if "c/0.png" in p.unreadable[0]]
+    assert set(of_c) == {"a", "b"}
+
+
+def test_pictures_with_several_labels_or_none_are_in_no_class() -> None:
+    labels = Labels.of(["a", "a;x", "b", "", "b"])
+    dataset = Labelled(Named({"p": 5}), labels, 0, build_augmentation(16, 20), 16)
+    assert dataset.classes == ("a", "b")
+    assert dataset.shares == (1 / 3, 2 / 3)
+    assert {dataset[i][0].index for i in range(12)} == {0, 2, 4}
+    loose = Named({"a": 2, "b": 2})
+    loose.names.append("loose.png")
+    assert read_labels(loose, "folder").names == ("", "a", "b")
+
+
+def test_accuracy_uses_the_training_shares_as_prior() -> None:
+    torch.manual_seed(0)
+    classifier = build_method(VggFinetuneOptions(features=FeatureOptions(weights="random"), frozen_blocks=5))
+    classifier.begin(("rare", "common"), (0.001, 0.999))
+    classifier.eval()
+    torch.nn.init.zeros_(classifier.head.weight)
+    classifier.head.bias.data = torch.tensor([1.0, 0.0])  # sees nothing, and says "rare" but for the prior
+    truth = torch.tensor([0, 1, 1, 1])
+    found = classifier.examine(LabelledBatch(torch.zeros(4, 3, 32, 32), truth))
+    assert found.scores == {"accuracy": 0.75, "balanced_accuracy": 0.5, "majority": 0.75}
+    assert found.tables["confusion"].rows == [["rare", 1, 0], ["common", 3, 0]]
+
+
 def test_labels_that_are_not_there_are_answered_with_those_that_are() -> None:
     with pytest.raises(DataError, match="method.label = artist: .* one of: folder"):
         read_labels(Named({"a": 1}), "artist")
-    with pytest.raises(DataError, match="two classes are needed"):
+    with pytest.raises(DataError, match="all labelled a; two classes"):
         Labelled(Named({"a": 2}), Labels.of(["a", "a"]), 0, build_augmentation(16, 20), 16)
 
 
@@ -125,6 +160,7 @@ def test_a_run_learns_resumes_to_the_bit_and_serves_gram_losses(folders: Path, t
     said = " ".join(capsys.readouterr().err.split())
     assert "vgg19, random weights (seed 0), 4 blocks frozen; tells apart 2: blue, red" in said
     rows = read_log(tmp_path / "whole/log.jsonl")
+    assert any({"learning_rate/classifier/head", "learning_rate/classifier/blocks"} <= row.keys() for row in rows)
     scores = next(row for row in rows if "held_out/accuracy" in row)
     assert scores["held_out/accuracy"] > scores["held_out/majority"]
     assert scores["held_out/balanced_accuracy"] > 0.9
@@ -143,7 +179,7 @@ def test_a_run_learns_resumes_to_the_bit_and_serves_gram_losses(folders: Path, t
     vgg = load_vgg(features, "relu5_4")
     assert torch.equal(vgg.conv5_4_weight, states[0]["network.conv5_4_weight"])
     assert not torch.equal(vgg.conv5_1_weight, load_vgg(FeatureOptions(weights="random"), "relu5_4").conv5_1_weight)
-    assert "fine-tuned" in vgg.described
+    assert vgg.described.endswith("step 24, from vgg19, random weights (seed 0), 4 blocks frozen)")
 
 
 def test_what_a_classifier_is_not_asked_is_answered_in_one_line(folders: Path, tmp_path: Path, capsys) -> None:
@@ -162,5 +198,8 @@ def test_what_a_classifier_is_not_asked_is_answered_in_one_line(folders: Path, t
     for i in range(8):
         picture(32, 32, seed=i).save(folders / "green" / f"{i}.png")
     assert call("train", RECIPE, f"run={tmp_path / 'run'}", *words, "schedule.constant=2") == 2
-    assert "the labels of data.style have changed since the run began (green)" in capsys.readouterr().err
+    assert (
+        "now it is vgg19, random weights (seed 0), 4 blocks frozen; tells apart 3: blue, green"
+        in capsys.readouterr().err
+    )
     assert json.loads((tmp_path / "run/status.json").read_text())["state"] != "running"

@@ -4,11 +4,13 @@ Layers are named as in the style transfer papers: conv1_1, relu1_1, ..., pool5. 
 the layers asked for need. Where its weights come from, `models/networks/vgg_weights.py` knows.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from models.options import OptionsError
 
 CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}  # a block
 CHANNELS = (64, 128, 256, 512, 512)
@@ -23,6 +25,21 @@ def layer_names(network: str) -> tuple[str, ...]:
     for block, count in enumerate(CONVOLUTIONS[network], 1):
         names += [f"{kind}{block}_{i}" for i in range(1, count + 1) for kind in ("conv", "relu")] + [f"pool{block}"]
     return tuple(names)
+
+
+def deepest_layer(network: str, layers: Collection[str]) -> str:
+    """The last of these layers.
+
+    Raises:
+        OptionsError: the network has no such layer, or none is named.
+    """
+    names = layer_names(network)
+    for layer in layers:
+        if layer not in names:
+            raise OptionsError(f"{network} has no layer {layer}; it has {', '.join(names)}")
+    if not layers:
+        raise OptionsError("method.style_layers = []: one layer at least")
+    return max(layers, key=names.index)
 
 
 class VGG(nn.Module):
@@ -50,8 +67,7 @@ class VGG(nn.Module):
     ):
         super().__init__()
         names = layer_names(network)
-        if deepest not in names:
-            raise ValueError(f"{network} has no layer {deepest}; it has {', '.join(names)}")
+        deepest_layer(network, [deepest])
         self.network = network
         self.layers = names[: names.index(deepest) + 1]
         self.pool = POOLING[pooling]

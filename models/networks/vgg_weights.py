@@ -5,6 +5,7 @@ The one file of models/networks/ that reaches outside: a run's checkpoint is rea
 
 import hashlib
 import socket
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,6 +52,8 @@ def read_weights(options: FeatureOptions, convolutions: tuple[str, ...]) -> tupl
     if wanted == "imagenet":
         path = fetch_imagenet(network)
         return _by_layer(_load(path), network, path), f"{network}, ImageNet ({path.name})"
+    if not wanted:
+        raise WeightsError(f"{OPTION} is empty: imagenet, random, a file or a run")
     path = Path(wanted)
     if path.is_dir():
         return _of_run(path, network)
@@ -87,7 +90,7 @@ def fetch_imagenet(network: str) -> Path:
             reason = " ".join(str(error).split())[:120]
             raise WeightsError(
                 f"{path}: is not there and cannot be downloaded from {URL}/{name} ({reason}). Bring it there (its "
-                f"SHA-256 begins with {expected}), or go on without it: {OPTION}=random"
+                f"SHA-256 begins with {expected}; TORCH_HOME names another place), or go on without it: {OPTION}=random"
             ) from error
         finally:
             socket.setdefaulttimeout(before)
@@ -106,26 +109,37 @@ def _of_run(run: Path, network: str) -> tuple[dict[str, Tensor], str]:
     trained = state["config"]["method"]["features"]["network"]
     if trained != network:
         raise WeightsError(f"{OPTION} = {run}: is a {trained} and not a {network}")
-    return weights, f"{network}, fine-tuned ({run}, step {state['step']})"
+    start = state.get("described", "").partition(";")[0]
+    return weights, f"{network}, fine-tuned ({run}, step {state['step']}, from {start})"
 
 
 def _by_layer(state: Mapping[str, Tensor], network: str, path: Path) -> dict[str, Tensor]:
     """torchvision numbers its modules, `features.0.weight`; ours are named."""
     numbers = {name: i for i, name in enumerate(layer_names(network))}
-    try:
-        return {
-            f"{name}_{kind}": state[f"features.{numbers[name]}.{kind}"]
-            for name in numbers
-            if name.startswith("conv")
-            for kind in ("weight", "bias")
-        }
-    except (KeyError, TypeError) as error:
-        raise WeightsError(f"{OPTION} = {path}: holds no {network} in torchvision's layout ({error})") from error
+    wanted = {
+        f"{name}_{kind}": f"features.{numbers[name]}.{kind}"
+        for name in numbers
+        if name.startswith("conv")
+        for kind in ("weight", "bias")
+    }
+    found = {}
+    for name, empty in VGG(network, layer_names(network)[-1], kept=True).state_dict().items():
+        value = state.get(wanted[name]) if isinstance(state, Mapping) else None
+        if not (torch.is_tensor(value) and value.is_floating_point() and value.shape == empty.shape):
+            raise WeightsError(
+                f"{OPTION} = {path}: holds no {network} in torchvision's layout ({wanted[name]}: no tensor of "
+                f"{tuple(empty.shape)})"
+            )
+        if not value.isfinite().all():
+            raise WeightsError(f"{OPTION} = {path}: is damaged ({wanted[name]} is not finite)")
+        found[name] = value
+    return found
 
 
 def _load(path: Path) -> Mapping[str, Tensor]:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of torch, about what is no checkpoint of torch's
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # foreign bytes make the reader raise almost anything
         raise WeightsError(f"{path}: is no file of weights ({type(error).__name__} while reading)") from error
 
