@@ -20,7 +20,7 @@ OURS = {
 OURS_BESIDES = {
     "models/translator.py": ("data", "engine"),
     "models/style.py": ("data", "engine"),
-    "models/networks/vgg_weights.py": ("engine.checkpoint",),
+    "models/networks/vgg_weights.py": ("engine.checkpoint", "engine.weights"),
 }
 
 # Of others, the one file or package that is a library's door.
@@ -30,6 +30,7 @@ DOORS = {
     "pyarrow": ("data/wikiart_shards.py",),
     "torchvision": ("data/", "metrics/features.py"),
     "torchmetrics": ("metrics/",),
+    "torch_fidelity": ("metrics/inception.py",),
     "wandb": ("engine/wandb_run.py",),
     "omegaconf": ("engine/config.py",),
     "pydantic": ("engine/config.py",),

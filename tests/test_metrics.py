@@ -7,6 +7,8 @@ from metrics import METRICS
 from metrics.features import RandomVGG16, random_features
 from metrics.frechet import frechet_distance, gaussian_frechet_distance
 from metrics.gradient import gradient_correlation
+from metrics.kid import kernel_distance, kernel_distances, standard_error
+from metrics.manifold import coverage, density, precision, recall
 from metrics.measure import Pictures, bootstrap_interval, measure
 from metrics.psnr import psnr
 from metrics.ssim import ssim
@@ -127,3 +129,40 @@ def test_measure_leaves_out_the_truth_where_none_is_known() -> None:
     assert set(scores) == {key for key, metric in METRICS.items() if metric.against != "truth"}
     assert scores["swd"].n == 3
     assert scores["swd"].truth is None
+
+
+def gaussian(n: int, dimensions: int = 8, seed: int = 0, mean: float = 0.0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, dimensions, generator=generator, dtype=torch.float64) + mean
+
+
+def test_kernel_distance_of_one_distribution_is_near_zero_and_of_two_is_the_formula() -> None:
+    pairs = [(gaussian(200, seed=2 * i), gaussian(200, seed=2 * i + 1)) for i in range(12)]
+    values = torch.tensor([kernel_distance(*pair) for pair in pairs])
+    errors = torch.tensor([standard_error(*pair) for pair in pairs])
+    assert (values.abs() < 4 * errors).all()
+    assert 0.5 < errors.mean() / values.std() < 2  # the error that is said is the one that is made
+    same = kernel_distances(gaussian(400), gaussian(400, seed=1))
+    # Points of one place each: k(a, a) + k(b, b) - 2 k(a, b) with k = (x y / D + 1)^3.
+    a, b = torch.full((10, 4), 1.0), torch.full((10, 4), 2.0)
+    assert kernel_distance(a, b) == pytest.approx((1 + 1) ** 3 + (4 + 1) ** 3 - 2 * (2 + 1) ** 3)
+    assert torch.equal(kernel_distances(a, b), kernel_distances(a, b))
+    far = kernel_distance(gaussian(400), gaussian(400, mean=1.0))
+    assert far > 20 * abs(same.mean())
+
+
+def test_precision_recall_density_and_coverage_of_a_toy_set() -> None:
+    real = gaussian(300, 2)
+    for metric in (precision, recall, coverage):
+        assert metric(gaussian(300, 2, seed=1), real) > 0.85
+        assert metric(real + 100, real) == 0
+    assert density(gaussian(300, 2, seed=1), real) == pytest.approx(1, abs=0.15)
+    assert density(real + 100, real) == 0
+    one = real[:1] + 1e-3 * gaussian(300, 2, seed=2)  # all alike, and good
+    assert precision(one, real) == 1
+    assert recall(one, real) < 0.05
+    assert coverage(one, real) < 0.1
+    # On a line with five neighbours: radii 5, 4, 3, 3, ..., 3, 4, 5.
+    line = torch.arange(10.0).unsqueeze(1)
+    assert precision(torch.tensor([[-4.9], [-5.1]]), line) == 0.5
+    assert coverage(torch.tensor([[0.0]]), line) == pytest.approx(0.3)  # 0, 1 and 2 have 0 within their radii

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from engine.weights import URLS, WeightsError, fetch, place_of
 from models.losses import (
     adain,
     channel_statistics,
@@ -17,7 +18,7 @@ from models.losses import (
     wasserstein2,
 )
 from models.networks.vgg import MEAN, STD, VGG, layer_names
-from models.networks.vgg_weights import FILES, WeightsError, fetch_imagenet, load_vgg
+from models.networks.vgg_weights import load_vgg
 from models.options import FeatureOptions
 
 
@@ -95,7 +96,7 @@ def test_random_weights_are_their_seeds_and_say_so() -> None:
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("models.networks.vgg_weights.URL", "http://127.0.0.1:9")
+    monkeypatch.setitem(URLS, "vgg19", "http://127.0.0.1:9/vgg19-dcbb9e9d.pth")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     return tmp_path / "hub/checkpoints"
@@ -106,20 +107,19 @@ def test_without_weights_and_network_the_file_its_place_and_the_way_on_are_said(
         load_vgg(FeatureOptions(), "relu4_1")
     message = str(caught.value)
     assert "\n" not in message
-    for part in (str(hub / FILES["vgg19"]), "SHA-256 begins with dcbb9e9d", "method.features.weights=random"):
+    for part in (str(hub / "vgg19-dcbb9e9d.pth"), "SHA-256 begins with dcbb9e9d", "method.features.weights=random"):
         assert part in message
     assert not list(hub.glob("*"))
 
 
 def test_a_file_that_is_there_is_checked(hub: Path, monkeypatch) -> None:
     hub.mkdir(parents=True)
-    (hub / FILES["vgg19"]).write_bytes(b"anything")
+    place_of("vgg19").write_bytes(b"anything")
     with pytest.raises(WeightsError, match="is damaged .* delete it"):
-        fetch_imagenet("vgg19")
-    name = f"vgg19-{hashlib.sha256(b'anything').hexdigest()[:8]}.pth"
-    monkeypatch.setitem(FILES, "vgg19", name)
-    (hub / FILES["vgg19"]).write_bytes(b"anything")
-    assert fetch_imagenet("vgg19") == hub / name
+        fetch("vgg19", "")
+    monkeypatch.setitem(URLS, "vgg19", f"http://127.0.0.1:9/vgg19-{hashlib.sha256(b'anything').hexdigest()[:8]}.pth")
+    place_of("vgg19").write_bytes(b"anything")
+    assert fetch("vgg19", "") == place_of("vgg19")
 
 
 def in_torchvisions_layout(value: torch.Tensor | None) -> dict[str, torch.Tensor]:

@@ -1,11 +1,8 @@
 """Where a VGG's weights come from: ImageNet, a seed, a file, or a run of ours that has fine-tuned one.
 
-The one file of models/networks/ that reaches outside: a run's checkpoint is read by engine.
+The one file of models/networks/ that reaches outside: files of weights and checkpoints are read by engine.
 """
 
-import hashlib
-import socket
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,19 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from engine.checkpoint import newest_checkpoint
+from engine.weights import WeightsError, fetch, sha256
+from engine.weights import read_weights as load_file
 from models.networks.vgg import VGG, layer_names
 from models.options import FeatureOptions
 
-URL = "https://download.pytorch.org/models"
-FILES = {"vgg16": "vgg16-397923af.pth", "vgg19": "vgg19-dcbb9e9d.pth"}  # torchvision's; the name holds the hash
-SECONDS = 30  # without an answer
 OPTION = "method.features.weights"
-
-
-class WeightsError(ValueError):
-    """The weights are not to be had; the message names the file, its place, and the way on without it."""
-
-    exit_code = 2
 
 
 def load_vgg(options: FeatureOptions, deepest: str) -> VGG:
@@ -50,8 +40,8 @@ def read_weights(options: FeatureOptions, convolutions: tuple[str, ...]) -> tupl
     if wanted == "random":
         return random_weights(network, options.seed, convolutions), f"{network}, random weights (seed {options.seed})"
     if wanted == "imagenet":
-        path = fetch_imagenet(network)
-        return _by_layer(_load(path), network, path), f"{network}, ImageNet ({path.name})"
+        path = fetch(network, f"{OPTION}=random")
+        return _by_layer(load_file(path), network, path), f"{network}, ImageNet ({path.name})"
     if not wanted:
         raise WeightsError(f"{OPTION} is empty: imagenet, random, a file or a run")
     path = Path(wanted)
@@ -59,7 +49,7 @@ def read_weights(options: FeatureOptions, convolutions: tuple[str, ...]) -> tupl
         return _of_run(path, network)
     if not path.is_file():
         raise WeightsError(f"{OPTION} = {wanted}: no such file or run; or one of: imagenet, random")
-    return _by_layer(_load(path), network, path), f"{network}, {path.name} (SHA-256 {_sha256(path)[:8]})"
+    return _by_layer(load_file(path), network, path), f"{network}, {path.name} (SHA-256 {sha256(path)[:8]})"
 
 
 def random_weights(network: str, seed: int, convolutions: tuple[str, ...]) -> dict[str, Tensor]:
@@ -73,30 +63,6 @@ def random_weights(network: str, seed: int, convolutions: tuple[str, ...]) -> di
         elif name.endswith("_bias"):
             weights[name] = torch.zeros_like(value)
     return weights
-
-
-def fetch_imagenet(network: str) -> Path:
-    """torchvision's file, from the folder where torch keeps such files, or downloaded into it."""
-    name = FILES[network]
-    expected = name.rpartition("-")[2].removesuffix(".pth")
-    path = Path(torch.hub.get_dir()) / "checkpoints" / name
-    if not path.exists():
-        before = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(SECONDS)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(f"{URL}/{name}", str(path), hash_prefix=expected)
-        except (OSError, RuntimeError) as error:  # a hash that is not right is a RuntimeError
-            reason = " ".join(str(error).split())[:120]
-            raise WeightsError(
-                f"{path}: is not there and cannot be downloaded from {URL}/{name} ({reason}). Bring it there (its "
-                f"SHA-256 begins with {expected}; TORCH_HOME names another place), or go on without it: {OPTION}=random"
-            ) from error
-        finally:
-            socket.setdefaulttimeout(before)
-    if not _sha256(path).startswith(expected):
-        raise WeightsError(f"{path}: is damaged (its SHA-256 does not begin with {expected}); delete it")
-    return path
 
 
 def _of_run(run: Path, network: str) -> tuple[dict[str, Tensor], str]:
@@ -134,19 +100,3 @@ def _by_layer(state: Mapping[str, Tensor], network: str, path: Path) -> dict[str
             raise WeightsError(f"{OPTION} = {path}: is damaged ({wanted[name]} is not finite)")
         found[name] = value
     return found
-
-
-def _load(path: Path) -> Mapping[str, Tensor]:
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of torch, about what is no checkpoint of torch's
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # foreign bytes make the reader raise almost anything
-        raise WeightsError(f"{path}: is no file of weights ({type(error).__name__} while reading)") from error
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
