@@ -32,7 +32,7 @@ demo: env
 	$(PY) train.py configs/demo.yaml run=$(RUN) $(DEMO)
 	$(PY) train.py configs/demo_johnson.yaml run=$(GRAM) $(DEMO)
 	$(PY) translate.py $(RUN) $(DRAWN)/photographs $(OUT) --overwrite
-	@$(PY) evaluate.py $(RUN) $(GRAM) --report $(REPORT)
+	@$(PY) evaluate.py $(RUN) $(GRAM) --report $(REPORT) --without-pretrained
 	@echo "pictures:   $(REPORT)/grid.png"
 	@echo "translated: $(OUT)"
 

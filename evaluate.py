@@ -13,10 +13,12 @@ a method that is not trained becomes a run folder.
 import argparse
 import dataclasses
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from engine.command_line import Parser
-from engine.exits import DONE, UserError, run_script
+from engine.exits import DONE, USER_ERROR, UserError, run_script
 
 GRID_ROWS = 8
 FEWEST = 4  # pictures: two halves of two
@@ -41,6 +43,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--set", nargs="+", default=(), metavar="key=value", help="changes of a recipe")
+    parser.add_argument(
+        "--without-pretrained", action="store_true", help="leave out FID, LPIPS and whatever else needs others' weights"
+    )
     parser.add_argument("--show", action="store_true", help="print the last report's table, measure nothing")
     return parser.parse_args()
 
@@ -66,13 +71,16 @@ def evaluate(arguments: argparse.Namespace) -> int:
     opened = [(run, *open_case(target, arguments)) for run, target in cases]
     if arguments.report:
         refuse_other_pictures(opened)
-    found = [evaluate_one(*case, arguments) for case in opened]
+    found = list(evaluate_all(opened, arguments))
     if arguments.report:
         compare(found, arguments.report)
-        return DONE
-    for (evaluation, _), (run, _) in zip(found, cases, strict=True):
-        print_scores([evaluation], run / "report")
-    return DONE
+    else:
+        for (evaluation, *_), (run, _) in zip(found, cases, strict=True):
+            print_scores([evaluation], run / "report")
+    wanted = [each for each in found[0][0].missing if each["wanted"]]
+    for each in wanted:
+        print(f"error: not measured: {each['label']}: {each['reason']}", file=sys.stderr)
+    return USER_ERROR if wanted else DONE
 
 
 def run_folder(target: str, settings: list[str]) -> Path:
@@ -112,47 +120,59 @@ def open_case(target: str, arguments: argparse.Namespace) -> tuple:
     from models.translator import load
 
     translator = load(target, device=arguments.device, style=None, settings=arguments.set if ".yaml" in target else ())
-    held_out = read_held_out(translator.config.data, arguments.pictures)
-    check_enough(len(held_out["photographs"]), len(held_out["paintings"]))
-    return translator, held_out
+    references = read_references(translator.config.data, arguments.pictures)
+    check_enough(len(references.photographs), len(references.paintings))
+    return translator, references
 
 
-def evaluate_one(run: Path, translator, held_out: dict, arguments: argparse.Namespace) -> tuple:
-    """Write the report of one run; returns its Evaluation and its Pictures."""
+def evaluate_all(opened: list[tuple], arguments: argparse.Namespace) -> Iterator[tuple]:
+    """(Evaluation, translations, references) of each run, whose report is written."""
+    from metrics.features import FeatureStore, default_cache
+    from metrics.measure import Evaluator
+
+    store = FeatureStore(opened[0][1].device, default_cache(), not arguments.without_pretrained)
+    evaluators = {}
+    for run, translator, references in opened:
+        key = (references.photographs.key, references.paintings.key)
+        evaluator = evaluators.setdefault(key, Evaluator(references, store))
+        yield evaluate_one(run, translator, references, evaluator, arguments)
+
+
+def evaluate_one(run: Path, translator, references, evaluator, arguments: argparse.Namespace) -> tuple:
+    """Write the report of one run; returns its Evaluation, its translations and what they were compared with."""
     from engine.progress import progress
     from engine.report import Evaluation, new_report_folder, write_report
     from engine.run_folder import RunFolder
     from engine.wandb_run import WandbRun
     from metrics import METRICS
-    from metrics.measure import measure
+    from metrics.measure import Score
 
-    pictures = translate(translator, held_out, arguments.batch_size)
-    scores = []
+    translations = translate(translator, references.photographs, arguments.batch_size)
+    scores, missing = [], []
     with progress(len(METRICS), "metric", "measure") as bar:
-        for score in measure(pictures):
-            row = {name: getattr(score.metric, name) for name in ("label", "better", "unit", "enough")}
-            scores.append(row | dataclasses.asdict(score))
+        for found in evaluator.measure(translations):
+            metric = METRICS[found.key]
+            row = {name: getattr(metric, name) for name in ("label", "better", "unit", "enough")}
+            (scores if isinstance(found, Score) else missing).append(row | dataclasses.asdict(found))
             bar.update()
     if not run.exists():  # of a recipe
         with RunFolder(translator.config) as made:
             made.start()
             made.finish(0)
-    found = Evaluation(describe(run, translator, pictures), scores)
+    evaluation = Evaluation(describe(run, translator, references), scores, missing)
     folder = new_report_folder(run / "report")
-    write_report(folder, [found], columns_of(pictures, {"translation": pictures}))
-    log_to_wandb(WandbRun(run, translator.config.log, {"evaluation": found.facts}), translator.step, folder, scores)
-    return found, pictures
+    write_report(folder, [evaluation], columns_of(references, {"translation": translations}))
+    wandb = WandbRun(run, translator.config.log, {"evaluation": evaluation.facts})
+    log_to_wandb(wandb, translator.step, folder, scores)
+    return evaluation, translations, references
 
 
 def refuse_other_pictures(opened: list[tuple]) -> None:
     """Runs can be compared that were asked to translate the same photographs."""
-    import torch
-
     first, _, ours = opened[0]
     for run, _, theirs in opened[1:]:
         for domain in ("photographs", "paintings"):
-            a, b = ours[domain], theirs[domain]
-            if a.shape != b.shape or not torch.equal(a, b):
+            if getattr(ours, domain).key != getattr(theirs, domain).key:
                 raise UserError(
                     f"--report: {first} and {run} have other held-out {domain}; only runs of the same data and size "
                     "can be compared"
@@ -163,8 +183,8 @@ def compare(found: list[tuple], folder: Path) -> None:
     """One report of several runs."""
     from engine.report import names_of, new_report_folder, write_report
 
-    evaluations, pictures = zip(*found, strict=True)
-    columns = columns_of(pictures[0], dict(zip(names_of(evaluations), pictures, strict=True)))
+    evaluations, translations, references = zip(*found, strict=True)
+    columns = columns_of(references[0], dict(zip(names_of(evaluations), translations, strict=True)))
     write_report(new_report_folder(folder), evaluations, columns)
     print_scores(evaluations, folder)
 
@@ -176,51 +196,50 @@ def print_scores(evaluations: list, folder: Path) -> None:
     print(f"\n{of}{score_table(evaluations)}\nreport: {folder / 'report.md'}")
 
 
-def columns_of(pictures, translations: dict) -> dict:
+def columns_of(references, translations: dict) -> dict:
     """Of the grid: a few photographs, what each method made of them, and the truth or other paintings."""
-    truths = pictures.truths
-    columns = {"photograph": pictures.photographs}
-    columns |= {name: each.translations for name, each in translations.items()}
-    columns |= {"real painting": pictures.paintings} if truths is None else {"true painting": truths}
-    rows = min(GRID_ROWS, *(len(x) for x in columns.values()))
-    return {name: x[:rows] for name, x in columns.items()}
+    from metrics.sets import to_unit
+
+    columns = {"photograph": references.photographs, **translations}
+    truths = references.truths
+    columns |= {"real painting": references.paintings} if truths is None else {"true painting": truths}
+    rows = min(GRID_ROWS, *(len(each) for each in columns.values()))
+    return {name: to_unit(each.pixels[:rows]) for name, each in columns.items()}
 
 
-def read_held_out(data, count: int) -> dict:
-    """The held-out pictures of a run's data, at most `count` a domain (0: all): Pictures without translations."""
+def read_references(data, count: int):
+    """The held-out pictures of a run's data, at most `count` a domain (0: all)."""
     from data import open_source
-    from data.images import normalise
     from data.loader import read_pictures
     from data.source import SourceWithTruth
+    from metrics.sets import PictureSet, References
 
     content, style = (open_source(options, domain, "held_out") for domain, options in data.domains())
     count = count or max(len(content), len(style))
     sources = {"photographs": content, "paintings": style}
     if isinstance(content, SourceWithTruth):
         sources |= {"truths": content.counterpart(), "other_truths": content.counterpart(variant=1)}
-    return {name: normalise(read_pictures(each, count, data.size)[0]) for name, each in sources.items()}
+    return References(**{name: PictureSet(*read_pictures(each, count, data.size)) for name, each in sources.items()})
 
 
-def translate(translator, held_out: dict, batch_size: int):
-    """The held-out pictures with the translations of their photographs, as Pictures."""
+def translate(translator, photographs, batch_size: int):
+    """The translations of the photographs as they would be saved, a PictureSet."""
     import torch
 
-    from data.images import denormalise, normalise
+    from data.images import denormalise
     from engine.progress import progress
-    from metrics.measure import Pictures
+    from metrics.sets import PictureSet, to_unit
     from models.method import Style
 
-    photographs = held_out["photographs"]
     styles = draw_styles(translator, len(photographs)) if translator.method.needs_style else None
     found = []
     with progress(len(photographs), "picture", "translate") as bar:
         for first in range(0, len(photographs), batch_size):
-            batch = photographs[first : first + batch_size]
+            batch = to_unit(photographs.pixels[first : first + batch_size])
             given = None if styles is None else [Style((styles[first : first + len(batch)].to(translator.device),))]
-            # Measured as they would be saved: rounded to 8 bits.
             found.append(denormalise(translator.translate(batch, styles=given).cpu()))
             bar.update(len(batch))
-    return Pictures(translations=normalise(torch.cat(found)), **held_out)
+    return PictureSet(torch.cat(found), photographs.names)
 
 
 def draw_styles(translator, count: int):
@@ -233,7 +252,7 @@ def draw_styles(translator, count: int):
     return drawn_pictures(open_source(config.data.style, "style", "train"), count, config.data.size, config.seed)
 
 
-def describe(run: Path, translator, pictures) -> dict:
+def describe(run: Path, translator, references) -> dict:
     """What the report says about itself."""
     import torch
 
@@ -245,8 +264,8 @@ def describe(run: Path, translator, pictures) -> dict:
         **({"style": "a training painting for each photograph"} if translator.method.needs_style else {}),
         "direction": translator.direction,
         "training steps": translator.step,
-        "photographs": f"{len(pictures.photographs)} held out, source {data.content.source}",
-        "paintings": f"{len(pictures.paintings)} held out, source {data.style.source}",
+        "photographs": f"{len(references.photographs)} held out, source {data.content.source}",
+        "paintings": f"{len(references.paintings)} held out, source {data.style.source}",
         "preprocessing": f"RGB, shorter side to {data.size} px (bicubic, antialiased), centre crop, 8 bits",
         "versions": f"torch {torch.__version__}",
     }

@@ -71,10 +71,12 @@ class Evaluation:
 
     facts: what was evaluated and how, in the order in which it is shown; "run" is its folder.
     scores: rows with key, label, better, unit, enough, value, interval, untouched, truth, real, n.
+    missing: rows with key, label, reason, wanted, of what could not be measured.
     """
 
     facts: Mapping[str, Any]
     scores: Sequence[Mapping[str, Any]]
+    missing: Sequence[Mapping[str, Any]] = ()
 
 
 def names_of(evaluations: Sequence[Evaluation]) -> list[str]:
@@ -90,14 +92,17 @@ def write_report(folder: Path, evaluations: Sequence[Evaluation], columns: Mappi
         columns: name -> [N, 3, H, W] in [-1, 1], the pictures of the grid.
     """
     draw_sheet(columns).save(folder / "grid.png")
-    values = [{**each.facts, "scores": list(each.scores)} for each in evaluations]
+    values = [{**each.facts, "scores": list(each.scores), "missing": list(each.missing)} for each in evaluations]
     found = values[0] if len(values) == 1 else {"runs": values}
     write_atomically(folder / "metrics.json", json.dumps(found, indent=1) + "\n")
     parts = [f"# {' and '.join(str(each.facts['run']) for each in evaluations)}"]
     for each, name in zip(evaluations, names_of(evaluations), strict=True):
         heading = [f"## {name}"] if len(evaluations) > 1 else []
         parts += heading + ["\n".join(f"- {name}: {value}" for name, value in each.facts.items())]
-    parts += [score_table(evaluations, "github"), NOTES, "![grid](grid.png)"]
+    parts += [score_table(evaluations, "github"), NOTES]
+    if missing := evaluations[0].missing:
+        parts.append("Not measured:\n\n" + "\n".join(f"- {each['label']}: {each['reason']}" for each in missing))
+    parts.append("![grid](grid.png)")
     write_atomically(folder / "report.md", "\n\n".join(parts) + "\n")
 
 
@@ -115,7 +120,8 @@ def read_evaluation(run: Path) -> Evaluation | None:
     if not file.is_file():
         return None
     facts = json.loads(file.read_text())
-    return Evaluation({key: value for key, value in facts.items() if key != "scores"}, facts["scores"])
+    scores, missing = facts.pop("scores"), facts.pop("missing", [])
+    return Evaluation(facts, scores, missing)
 
 
 def _row(scores: Sequence[Mapping[str, Any]]) -> list[str]:

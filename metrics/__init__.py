@@ -17,33 +17,80 @@ class Metric:
     """A row of METRICS.
 
     against: what the translations are compared with: "truth" (the same scene in the other domain, where the data
-        knows it), "photographs" (their own inputs) or "paintings" (held-out real ones, unpaired).
+        knows it), "photographs" (their own inputs), "paintings" (held-out real ones, unpaired), or "scores" (it is made
+        of the scores that `of` names).
     better: which way is better. For what is kept of the photograph, more is not always better: see the report.
-    compare: module and function, (translations, partners) -> [N] or, against the paintings, -> float.
-    represent: module and function applied to every set of pictures before, once; "" compares the pictures.
+    compare: module and function. Of pairs: (translations, partners) -> [N], with a network (network, translations,
+        partners) -> [N]. Against the paintings: (set, real set) -> float, of features where they are named, else of
+        pictures. Of scores: (a, b) -> float.
+    error: module and function, (set, real set) -> standard error.
+    features, network: of metrics.features.NETWORKS.
     enough: with fewer pictures than this the value is biased, and is shown with a warning.
+    equal: sets are cut to one size, because the value depends on it; the floor then is of as many.
     """
 
     label: str
-    against: Literal["truth", "photographs", "paintings"]
+    against: Literal["truth", "photographs", "paintings", "scores"]
     better: Literal["higher", "lower"]
     unit: str
     compare: str
-    represent: str = ""
+    error: str = ""
+    features: str = ""
+    network: str = ""
+    of: tuple[str, ...] = ()
     enough: int = 1
+    equal: bool = False
 
+
+INCEPTION = "TF-2015 Inception 6726825d, TF bilinear 299 px"
 
 METRICS = {
     "psnr_truth": Metric("PSNR to the truth", "truth", "higher", "dB", "metrics.psnr:psnr"),
     "ssim_truth": Metric("SSIM to the truth", "truth", "higher", "", "metrics.ssim:ssim"),
+    "kid": Metric(
+        f"KID ({INCEPTION})", "paintings", "lower", "x1000", "metrics.kid:kernel_distance_x1000",
+        error="metrics.kid:standard_error_x1000", features="inception", enough=50,
+    ),
+    "fid": Metric(
+        f"FID ({INCEPTION})", "paintings", "lower", "", "metrics.frechet:frechet_distance",
+        features="inception", enough=2048,
+    ),
+    "precision": Metric(
+        "precision, k = 5, Inception", "paintings", "higher", "", "metrics.manifold:precision",
+        features="inception", enough=500,
+    ),
+    "recall": Metric(
+        "recall, k = 5, Inception", "paintings", "higher", "", "metrics.manifold:recall",
+        features="inception", enough=500,
+    ),
+    "density": Metric(
+        "density, k = 5, Inception", "paintings", "higher", "", "metrics.manifold:density",
+        features="inception", enough=500,
+    ),
+    "coverage": Metric(
+        "coverage, k = 5, Inception", "paintings", "higher", "", "metrics.manifold:coverage",
+        features="inception", enough=500,
+    ),
     "swd": Metric(
-        "sliced Wasserstein distance", "paintings", "lower", "x1000",
-        "metrics.swd:sliced_wasserstein", enough=32,
+        "sliced Wasserstein distance", "paintings", "lower", "x1000", "metrics.swd:sliced_wasserstein",
+        enough=32, equal=True,
     ),
     "frechet_random": Metric(
         "Frechet distance, random VGG-16 (seed 0), 64-d", "paintings", "lower", "",
-        "metrics.frechet:frechet_distance", represent="metrics.features:random_features",
-        enough=128,  # twice the dimensions
+        "metrics.frechet:frechet_distance", features="random-vgg16",
+        enough=128, equal=True,  # twice the dimensions
+    ),
+    "lpips": Metric(
+        "LPIPS to the photograph (v0.1, AlexNet 7be5be79)", "photographs", "lower", "",
+        "metrics.measure:by_network", network="lpips",
+    ),
+    "vgg_content": Metric(
+        "content distance (VGG-19 dcbb9e9d, relu4_1)", "photographs", "lower", "",
+        "metrics.measure:by_network", network="vgg-content",
+    ),
+    "artfid": Metric(
+        "ArtFID = (1 + LPIPS) (1 + FID)", "scores", "lower", "", "metrics.frechet:art_fid",
+        of=("lpips", "fid"), enough=2048,
     ),
     "ssim_content": Metric("SSIM to the photograph", "photographs", "higher", "", "metrics.ssim:ssim"),
     "gradient_correlation": Metric(

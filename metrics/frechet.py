@@ -25,3 +25,8 @@ def gaussian_frechet_distance(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov
 def _square_root(matrix: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix)
     return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+
+
+def art_fid(lpips: float, fid: float) -> float:
+    """(1 + LPIPS) (1 + FID) of Wright and Ommer 2022: content and style in one number."""
+    return (1 + lpips) * (1 + fid)

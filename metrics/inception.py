@@ -37,7 +37,9 @@ class Inception(nn.Module):
 
 
 class _Random(FeatureExtractorInceptionV3):
-    """As its layers were initialised."""
-
     def load_state_dict(self, state_dict: Mapping, *_: object, **__: object) -> None:
+        """Instead: weights by which every layer keeps the scale of what it gets."""
         assert not state_dict
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

@@ -37,3 +37,12 @@ def standard_error(a: Tensor, b: Tensor) -> float:
     """Of the distance: the delete-d jackknife (Shao and Wu 1989) over the same subsets."""
     size, count = subset_size(a, b), min(len(a), len(b))
     return float(kernel_distances(a, b).std()) * (size / (count - size)) ** 0.5
+
+
+def kernel_distance_x1000(a: Tensor, b: Tensor) -> float:
+    """As it is usually written."""
+    return 1000 * kernel_distance(a, b)
+
+
+def standard_error_x1000(a: Tensor, b: Tensor) -> float:
+    return 1000 * standard_error(a, b)

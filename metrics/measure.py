@@ -1,17 +1,26 @@
 """All metrics of a set of translations, each beside the values that give it a meaning."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from metrics import METRICS, Metric, function
+from metrics.features import BATCH, FeatureStore, pixels
+from metrics.sets import PictureSet, References, to_unit
 
 BOOTSTRAP_DRAWS = 1000
 FEWEST_PHOTOGRAPHS = 2
 FEWEST_PAINTINGS = 4  # two halves, each with a spread
+FEWEST_FOR_FEATURES = 6  # of a set: more than five neighbours
+
+
+class TooFewError(Exception):
+    """A metric has no meaning for so few pictures."""
+
+    exit_code = 0
 
 
 class MetricError(ValueError):
@@ -21,26 +30,11 @@ class MetricError(ValueError):
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """What is compared, each [N, 3, H, W] in [-1, 1]; translations, photographs and truths belong together row
-    by row, the paintings are real, held out, and of other things.
-
-    truths: the right answers, where the data knows them.
-    other_truths: other paintings of the same scenes, different only in what nobody could predict.
-    """
-
-    translations: Tensor
-    photographs: Tensor
-    paintings: Tensor
-    truths: Tensor | None = None
-    other_truths: Tensor | None = None
-
-
-@dataclass(frozen=True)
 class Score:
     """One metric.
 
-    value: of the translations; interval: its 95 % interval by bootstrap over pictures (paired metrics only).
+    value: of the translations; interval: its 95 % interval (paired metrics: by bootstrap over pictures; else, where a
+        standard error is known, 1.96 of it to either side).
     untouched: of the photographs, as if doing nothing were a method.
     truth: of the true paintings, as if they were the translations; None where no truth is known.
     real: real against real. For distributions, one half of the real paintings against the other half: the floor
@@ -52,7 +46,7 @@ class Score:
     key: str
     value: float
     interval: tuple[float, float] | None
-    untouched: float
+    untouched: float | None
     truth: float | None
     real: float | None
     n: int
@@ -60,6 +54,15 @@ class Score:
     @property
     def metric(self) -> Metric:
         return METRICS[self.key]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A metric that could not be computed; `wanted` is False if nobody asked for it."""
+
+    key: str
+    reason: str
+    wanted: bool
 
 
 def check_enough(num_photographs: int, num_paintings: int) -> None:
@@ -73,48 +76,113 @@ def check_enough(num_photographs: int, num_paintings: int) -> None:
         )
 
 
-def measure(pictures: Pictures) -> Iterator[Score]:
-    """Every row of METRICS that the data allows, in the table's order; raises MetricError if there are too few."""
-    check_enough(len(pictures.photographs), len(pictures.paintings))
-    for key, metric in METRICS.items():
-        compare = function(metric.compare)
-        represented = _represent(pictures, function(metric.represent)) if metric.represent else pictures
+class Evaluator:
+    """Measures several sets of translations against the same references; what is of these alone is computed once."""
+
+    def __init__(self, references: References, store: FeatureStore):
+        check_enough(len(references.photographs), len(references.paintings))
+        self.references = references
+        self.store = store
+        self._anchors: dict[tuple[str, str], float] = {}
+
+    def measure(self, translations: PictureSet) -> Iterator[Score | Missing]:
+        """Every row of METRICS that the data allows, in the table's order."""
+        found: dict[str, Score] = {}
+        for key, metric in METRICS.items():
+            if metric.against == "truth" and self.references.truths is None:
+                continue
+            try:
+                score = self._score(key, metric, translations, found)
+            except Exception as error:
+                if not hasattr(error, "exit_code"):
+                    raise
+                yield Missing(key, str(error), wanted=error.exit_code != 0)
+                continue
+            if score is not None:
+                found[key] = score
+                yield score
+
+    def _score(self, key: str, metric: Metric, translations: PictureSet, found: dict[str, Score]) -> Score | None:
+        if metric.against == "scores":
+            return _of_scores(key, metric, [found.get(part) for part in metric.of])
         if metric.against == "paintings":
-            yield _distribution_score(key, compare, represented)
-        elif metric.against == "photographs":
-            yield _content_score(key, compare, represented)
-        elif pictures.truths is not None:
-            yield _truth_score(key, compare, represented)
+            return self._distribution(key, metric, translations)
+        return self._paired(key, metric, translations)
+
+    def _paired(self, key: str, metric: Metric, translations: PictureSet) -> Score:
+        r = self.references
+        partners = r.truths if metric.against == "truth" else r.photographs
+        values = self._compare(metric, translations, partners)
+        truth = real = None
+        untouched = self._anchor(key, "untouched", lambda: _mean(self._compare(metric, r.photographs, partners)))
+        if metric.against == "photographs":
+            unrelated = partners.rolled()
+            real = self._anchor(key, "real", lambda: _mean(self._compare(metric, unrelated, partners)))
+            if r.truths is not None:
+                truth = self._anchor(key, "truth", lambda: _mean(self._compare(metric, r.truths, partners)))
+        elif r.other_truths is not None:
+            real = self._anchor(key, "real", lambda: _mean(self._compare(metric, r.other_truths, partners)))
+        return Score(key, _mean(values), bootstrap_interval(values), untouched, truth, real, len(values))
+
+    @torch.inference_mode()
+    def _compare(self, metric: Metric, pictures: PictureSet, partners: PictureSet) -> Tensor:
+        """[N] on the CPU."""
+        compare = function(metric.compare)
+        first = (self.store.network(metric.network),) if metric.network else ()
+        pairs = zip(*(x.batches(BATCH, self.store.device) for x in (pictures, partners)), strict=True)
+        return torch.cat([compare(*first, to_unit(a), to_unit(b)).cpu() for a, b in pairs])
+
+    def _distribution(self, key: str, metric: Metric, translations: PictureSet) -> Score:
+        """The floor: one half of the real paintings against the other."""
+        r = self.references
+        half = len(r.paintings) // 2
+        if metric.features == "inception" and min(len(translations), half) < FEWEST_FOR_FEATURES:
+            least = f"{FEWEST_FOR_FEATURES} translations and {2 * FEWEST_FOR_FEATURES} paintings"
+            raise TooFewError(f"{least} are needed, {len(translations)} and {len(r.paintings)} are there")
+        n = min(len(translations), half) if metric.equal else len(translations)
+        compare, represent = function(metric.compare), self._represent(metric)
+        first, second = r.paintings.take(slice(half)), r.paintings.take(slice(half, 2 * half))
+        real = first.take(slice(n)) if metric.equal else r.paintings
+
+        def distance(pictures: PictureSet, to: PictureSet = real) -> float:
+            return compare(represent(pictures.take(slice(n))), represent(to))
+
+        floor = self._anchor(key, "real", lambda: distance(second, real if metric.equal else first))
+        untouched = self._anchor(key, "untouched", lambda: distance(r.photographs))
+        truth = None if r.truths is None else self._anchor(key, "truth", lambda: distance(r.truths))
+        value, interval = distance(translations), None
+        if metric.error:
+            margin = 1.96 * function(metric.error)(represent(translations), represent(real))
+            interval = (value - margin, value + margin)
+        return Score(key, value, interval, untouched, truth, floor, n)
+
+    def _represent(self, metric: Metric) -> Callable[[PictureSet], Tensor]:
+        if metric.features:
+            return lambda pictures: self.store.features(metric.features, pictures)
+        return lambda pictures: pixels(pictures, self.store.device)
+
+    def _anchor(self, key: str, kind: str, compute: Callable[[], float]) -> float:
+        if (key, kind) not in self._anchors:
+            self._anchors[key, kind] = compute()
+        return self._anchors[key, kind]
 
 
-def _represent(pictures: Pictures, represent: Callable) -> Pictures:
-    values = (getattr(pictures, field.name) for field in fields(pictures))
-    return Pictures(*(None if x is None else represent(x) for x in values))
+def by_network(network: nn.Module, pictures: Tensor, partners: Tensor) -> Tensor:
+    """The comparison that a network makes by itself."""
+    return network(pictures, partners)
 
 
-def _truth_score(key: str, compare: Callable, p: Pictures) -> Score:
-    values = compare(p.translations, p.truths)
-    untouched = _mean(compare(p.photographs, p.truths))
-    real = None if p.other_truths is None else _mean(compare(p.other_truths, p.truths))
-    return Score(key, _mean(values), bootstrap_interval(values), untouched, None, real, len(values))
+def _of_scores(key: str, metric: Metric, parts: list[Score | None]) -> Score | None:
+    """Of the parts' values, and of their anchors; None if a part is missing."""
+    if None in parts:
+        return None
+    combine = function(metric.compare)
 
+    def of(name: str) -> float | None:
+        values = [getattr(part, name) for part in parts]
+        return None if None in values else combine(*values)
 
-def _content_score(key: str, compare: Callable, p: Pictures) -> Score:
-    values = compare(p.translations, p.photographs)
-    untouched = _mean(compare(p.photographs, p.photographs))
-    truth = None if p.truths is None else _mean(compare(p.truths, p.photographs))
-    unrelated = _mean(compare(p.photographs.roll(1, dims=0), p.photographs))
-    return Score(key, _mean(values), bootstrap_interval(values), untouched, truth, unrelated, len(values))
-
-
-def _distribution_score(key: str, compare: Callable, p: Pictures) -> Score:
-    """Everything is compared with the same half of the real paintings, so that the other half's distance, the floor,
-    can be read beside it. Equal counts all round: these distances are biased by the number of pictures."""
-    n = min(len(p.translations), len(p.paintings) // 2)
-    reference = p.paintings[:n]
-    truth = None if p.truths is None else compare(p.truths[:n], reference)
-    value, untouched = compare(p.translations[:n], reference), compare(p.photographs[:n], reference)
-    return Score(key, value, None, untouched, truth, compare(p.paintings[n : 2 * n], reference), n)
+    return Score(key, of("value"), None, of("untouched"), of("truth"), None, min(part.n for part in parts))
 
 
 def bootstrap_interval(values: Tensor, seed: int = 0) -> tuple[float, float]:

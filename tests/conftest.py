@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ["WANDB_MODE"] = "disabled"
+os.environ["ATELIER_CACHE"] = tempfile.mkdtemp(prefix="atelier-tests-")
 # Tensors of 32 px are too small to share between threads, and threads that spin while they wait slow one another.
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -52,6 +54,11 @@ def call(script: str, *words: str | Path) -> int:
         return error.exit_code
     finally:
         sys.argv = argv
+
+
+def evaluate(*words: str | Path) -> int:
+    """Without the networks that would have to be downloaded."""
+    return call("evaluate", *words, "--without-pretrained")
 
 
 def train_tiny(run: Path, *settings: str) -> int:

@@ -12,7 +12,7 @@ from models.adain import LAYERS, AdaIN, decoder
 from models.losses import adain, channel_statistics
 from models.method import Style
 from models.options import AdaINOptions, FeatureOptions
-from tests.conftest import ROOT, TINY, call
+from tests.conftest import ROOT, TINY, call, evaluate
 
 TINY_ADAIN = [
     *(word for word in TINY if not word.startswith(("method.", "data.content.", "data.style."))),
@@ -121,7 +121,7 @@ def test_a_run_resumes_to_the_bit_and_carries_its_encoder(tmp_path: Path, monkey
     assert [key for key in states[0] if not torch.equal(states[0][key], states[1][key])] == []
     assert "f.conv4_1_weight" in states[0]
     monkeypatch.setattr("models.adain.fill", None)
-    assert call("evaluate", tmp_path / "whole") == 0
+    assert evaluate(tmp_path / "whole") == 0
     facts = json.loads((tmp_path / "whole/report/metrics.json").read_text())
     assert facts["networks"] == "encoder: vgg19, random weights (seed 0)"
     assert facts["style"] == "a training painting for each photograph"

@@ -10,9 +10,15 @@ import pytest
 from PIL import Image
 
 from engine.report import Evaluation, new_report_folder, read_evaluation, score_table
+from engine.weights import URLS
 from metrics import METRICS
 from tests.broken_files import picture
-from tests.conftest import call, train_tiny
+from tests.conftest import call, evaluate, train_tiny
+
+FREE = [  # of others' weights
+    key for key, metric in METRICS.items()
+    if metric.network == "" and metric.features in ("", "random-vgg16") and metric.against != "scores"
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -21,26 +27,47 @@ def run(tiny_run: Path, tmp_path: Path) -> Path:
 
 
 def test_a_report_holds_every_metric_with_its_anchors(run: Path, capsys: pytest.CaptureFixture) -> None:
-    assert call("evaluate", run) == 0
+    assert evaluate(run) == 0
     printed = capsys.readouterr().out
     found = json.loads((run / "report/metrics.json").read_text())
-    assert [score["key"] for score in found["scores"]] == list(METRICS)
+    assert [score["key"] for score in found["scores"]] == FREE
+    assert {each["key"] for each in found["missing"]} == set(METRICS) - set(FREE) - {"artfid"}
     for score in found["scores"]:
         assert np.isfinite([score["value"], score["untouched"], score["real"]]).all()
-        assert score["n"] == (3 if METRICS[score["key"]].against == "paintings" else 6)
+        assert score["n"] == (3 if METRICS[score["key"]].equal else 6)
         assert score["label"] in printed
     assert found["training steps"] == 8
     text = (run / "report/report.md").read_text()
     assert "![grid](grid.png)" in text
-    assert all(metric.label in text for metric in METRICS.values())
-    assert "FID" not in text  # the features are random
+    assert all(METRICS[key].label in text for key in FREE)
+    assert "FID" not in text.partition("Not measured:")[0]  # the features are random
     assert Image.open(run / "report/grid.png").width > 3 * 32
+
+
+def test_missing_weights_are_named_and_the_rest_of_the_report_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    for network, url in URLS.items():
+        monkeypatch.setitem(URLS, network, f"http://127.0.0.1:9/{url.rpartition('/')[2]}")
+    run = tmp_path / "run"
+    assert train_tiny(run, "data.style.held_out=12") == 0
+    assert call("evaluate", run) == 2
+    said = capsys.readouterr()
+    file = tmp_path / "torch/hub/checkpoints/pt_inception-2015-12-05-6726825d.pth"
+    assert f"not measured: FID (TF-2015 Inception 6726825d, TF bilinear 299 px): {file}: is not there" in said.err
+    assert "its SHA-256 begins with 6726825d" in said.err
+    found = json.loads((run / "report/metrics.json").read_text())
+    assert [score["key"] for score in found["scores"]] == FREE
+    assert "Not measured:" in (run / "report/report.md").read_text()
 
 
 def test_the_score_of_the_untouched_photograph_is_the_score_of_doing_nothing(run: Path) -> None:
     from metrics.psnr import psnr
 
-    assert call("evaluate", run) == 0
+    assert evaluate(run) == 0
     from data.images import normalise
     from data.loader import read_pictures
     from data.options import SyntheticOptions
@@ -53,10 +80,10 @@ def test_the_score_of_the_untouched_photograph_is_the_score_of_doing_nothing(run
 
 
 def test_evaluating_twice_gives_the_same_numbers_and_keeps_the_first_report(run: Path) -> None:
-    assert call("evaluate", run) == 0
+    assert evaluate(run) == 0
     first = (run / "report/metrics.json").read_bytes()
     (run / "report/notes.txt").write_text("mine")
-    assert call("evaluate", run, "--batch-size", "3") == 0
+    assert evaluate(run, "--batch-size", "3") == 0
     assert (run / "report-1/notes.txt").read_text() == "mine"
     assert (run / "report-1/metrics.json").read_bytes() == first
     before, after = (read_scores_of(path) for path in (run / "report-1", run / "report"))
@@ -70,11 +97,11 @@ def read_scores_of(report: Path) -> list[float]:
 
 
 def test_show_prints_the_last_table_and_measures_nothing(run: Path, capsys: pytest.CaptureFixture) -> None:
-    assert call("evaluate", run, "--show") == 2
+    assert evaluate(run, "--show") == 2
     assert "has no report yet" in capsys.readouterr().err
-    assert call("evaluate", run) == 0
+    assert evaluate(run) == 0
     table = capsys.readouterr().out
-    assert call("evaluate", run, "--show") == 0
+    assert evaluate(run, "--show") == 0
     assert capsys.readouterr().out == table
 
 
@@ -100,9 +127,9 @@ def test_a_folder_without_truth_is_evaluated_too(tmp_path: Path, capsys: pytest.
     from tests.conftest import ROOT
 
     assert call("train", ROOT / "configs/demo.yaml", f"run={tmp_path / 'run'}", *tiny, *folders) == 0
-    assert call("evaluate", tmp_path / "run") == 0
+    assert evaluate(tmp_path / "run") == 0
     assert {score["key"] for score in read_evaluation(tmp_path / "run").scores} == {
-        key for key, metric in METRICS.items() if metric.against != "truth"
+        key for key in FREE if METRICS[key].against != "truth"
     }
 
 
@@ -114,7 +141,7 @@ def test_runs_stand_side_by_side_in_one_report(run: Path, tmp_path: Path, capsys
     other = tmp_path / "other"
     assert train_tiny(other, "seed=1") == 0
     report = tmp_path / "deep/report"
-    assert call("evaluate", run, other, "--report", report) == 0
+    assert evaluate(run, other, "--report", report) == 0
     header = capsys.readouterr().out.splitlines()[1].split()
     assert header[2:4] == ["run", "other"]
     found = json.loads((report / "metrics.json").read_text())["runs"]
@@ -122,13 +149,13 @@ def test_runs_stand_side_by_side_in_one_report(run: Path, tmp_path: Path, capsys
     assert found == alone
     assert Image.open(report / "grid.png").width > Image.open(run / "report/grid.png").width
     assert "## other" in (report / "report.md").read_text()
-    assert call("evaluate", run, other, "--report", report) == 0
+    assert evaluate(run, other, "--report", report) == 0
     assert (tmp_path / "deep/report-1/report.md").exists()
 
 
 def test_runs_of_other_pictures_are_not_compared(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert train_tiny(tmp_path / "other", "data.content.held_out=5") == 0
-    assert call("evaluate", run, tmp_path / "other", "--report", tmp_path / "report") == 2
+    assert evaluate(run, tmp_path / "other", "--report", tmp_path / "report") == 2
     assert "other held-out photographs" in capsys.readouterr().err
     assert not (tmp_path / "report").exists()
 
@@ -137,16 +164,16 @@ def test_an_untrained_method_is_evaluated_by_its_recipe(tmp_path: Path, capsys: 
     from tests.conftest import ROOT
 
     run = tmp_path / "gatys"
-    assert call("evaluate", ROOT / "configs/demo_gatys.yaml", *GATYS, f"run={run}") == 0
+    assert evaluate(ROOT / "configs/demo_gatys.yaml", *GATYS, f"run={run}") == 0
     facts = json.loads((run / "report/metrics.json").read_text())
     assert facts["networks"] == "features: vgg19, random weights (seed 0)"
     assert facts["style"] == "a training painting for each photograph"
-    assert call("evaluate", run, "--batch-size", "3") == 0  # it is a run folder now
+    assert evaluate(run, "--batch-size", "3") == 0  # it is a run folder now
     again = json.loads((run / "report/metrics.json").read_text())
     assert [s["value"] for s in again["scores"]] == pytest.approx([s["value"] for s in facts["scores"]], rel=0.05)
-    assert call("evaluate", ROOT / "configs/demo.yaml") == 2
+    assert evaluate(ROOT / "configs/demo.yaml") == 2
     assert "has to be trained" in capsys.readouterr().err
-    assert call("evaluate", run, "--set", "seed=1") == 2
+    assert evaluate(run, "--set", "seed=1") == 2
 
 
 def test_styles_are_drawn_from_the_training_part(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,11 +197,11 @@ def test_a_recipe_does_not_replace_another_run(run: Path, tmp_path: Path, capsys
     from tests.conftest import ROOT
 
     before = (run / "config.yaml").read_text()
-    assert call("evaluate", ROOT / "configs/demo_gatys.yaml", *GATYS, f"run={run}") == 2
+    assert evaluate(ROOT / "configs/demo_gatys.yaml", *GATYS, f"run={run}") == 2
     assert "is there and is not of this recipe" in capsys.readouterr().err
     assert (run / "config.yaml").read_text() == before
     made = tmp_path / "gatys"
-    assert call("evaluate", ROOT / "configs/demo_gatys.yaml", *GATYS, f"run={made}", "data.style.held_out=2") == 2
+    assert evaluate(ROOT / "configs/demo_gatys.yaml", *GATYS, f"run={made}", "data.style.held_out=2") == 2
     assert not made.exists()
 
 
@@ -184,14 +211,14 @@ def test_a_report_replaces_nothing_else(place: str, run: Path, tmp_path: Path, c
     (tmp_path / "mine/thesis.txt").write_text("years")
     (tmp_path / "file").write_text("mine")
     before = sorted(tmp_path.rglob("*"))
-    assert call("evaluate", run, "--report", place.format(run=run, tmp=tmp_path)) == 2
+    assert evaluate(run, "--report", place.format(run=run, tmp=tmp_path)) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_runs_of_one_name_are_told_apart(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     other = Path(shutil.copytree(run, tmp_path / "deep" / run.name))
-    assert call("evaluate", run, other, "--report", tmp_path / "report") == 0
+    assert evaluate(run, other, "--report", tmp_path / "report") == 0
     assert capsys.readouterr().out.splitlines()[1].split()[2:4] == [str(run), str(other)]
 
 
@@ -200,12 +227,12 @@ def test_runs_of_one_name_are_told_apart(run: Path, tmp_path: Path, capsys: pyte
     [("{tmp}/none",), ("{run}", "--pictures", "-1"), ("{run}", "--pictures", "3"), ("{run}", "--batch-size", "0")],
 )
 def test_a_users_mistake_is_code_2(words: tuple[str, ...], tiny_run: Path, tmp_path: Path) -> None:
-    assert call("evaluate", *(word.format(run=tiny_run, tmp=tmp_path) for word in words)) == 2
+    assert evaluate(*(word.format(run=tiny_run, tmp=tmp_path) for word in words)) == 2
 
 
 def test_a_run_without_a_checkpoint_says_so(run: Path, capsys: pytest.CaptureFixture) -> None:
     shutil.rmtree(run / "checkpoints")
-    assert call("evaluate", run) == 2
+    assert evaluate(run) == 2
     assert "no good checkpoint yet" in capsys.readouterr().err
 
 
@@ -237,7 +264,7 @@ def test_the_table_prints_numbers_that_can_be_read() -> None:
 
 def test_too_few_held_out_pictures_are_refused_with_the_mend(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert train_tiny(tmp_path / "run", "data.style.held_out=1") == 0
-    assert call("evaluate", tmp_path / "run") == 2
+    assert evaluate(tmp_path / "run") == 2
     assert "6 photographs and 1 paintings are held out" in capsys.readouterr().err
 
 

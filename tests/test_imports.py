@@ -20,6 +20,7 @@ OURS = {
 OURS_BESIDES = {
     "models/translator.py": ("data", "engine"),
     "models/style.py": ("data", "engine"),
+    "metrics/features.py": ("engine.weights",),
     "models/networks/vgg_weights.py": ("engine.checkpoint", "engine.weights"),
 }
 
@@ -28,7 +29,7 @@ DOORS = {
     "PIL": ("data/", "engine/", "models/translator.py", "models/style.py", "evaluate.py"),
     "albumentations": ("data/transforms.py",),
     "pyarrow": ("data/wikiart_shards.py",),
-    "torchvision": ("data/", "metrics/features.py"),
+    "torchvision": ("data/", "metrics/random_vgg.py", "metrics/perceptual.py"),
     "torchmetrics": ("metrics/",),
     "torch_fidelity": ("metrics/inception.py",),
     "wandb": ("engine/wandb_run.py",),

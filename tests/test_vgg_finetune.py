@@ -22,7 +22,7 @@ from models.networks.vgg_weights import load_vgg
 from models.options import FeatureOptions, VggFinetuneOptions
 from models.vgg_finetune import balanced_accuracy, count_confusion
 from tests.broken_files import picture
-from tests.conftest import ROOT, call
+from tests.conftest import ROOT, call, evaluate
 
 RECIPE = ROOT / "configs/vgg_wikiart.yaml"
 COLOURS = {"red": (200, 60, 40), "blue": (40, 60, 200)}
@@ -187,7 +187,7 @@ def test_what_a_classifier_is_not_asked_is_answered_in_one_line(folders: Path, t
     assert call("train", RECIPE, f"run={tmp_path / 'run'}", *words) == 0
     assert call("translate", tmp_path / "run", folders, tmp_path / "out") == 2
     assert "translates none" in capsys.readouterr().err
-    assert call("evaluate", tmp_path / "run") == 2
+    assert evaluate(tmp_path / "run") == 2
     assert call("train", RECIPE, f"run={tmp_path / 'other'}", *words, f"data.content.root={folders}") == 2
     assert "data.content is of no use: vgg_finetune learns from the other domain alone" in capsys.readouterr().err
     assert call("train", RECIPE, f"run={tmp_path / 'other'}", *words, "train.batch_size=1") == 2
