@@ -13,6 +13,7 @@ a method that is not trained becomes a run folder.
 import argparse
 import dataclasses
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +141,7 @@ def evaluate_all(opened: list[tuple], arguments: argparse.Namespace) -> Iterator
 
 def evaluate_one(run: Path, translator, references, evaluator, arguments: argparse.Namespace) -> tuple:
     """Write the report of one run; returns its Evaluation, its translations and what they were compared with."""
+    from engine.logger import read_log
     from engine.progress import progress
     from engine.report import Evaluation, new_report_folder, write_report
     from engine.run_folder import RunFolder
@@ -159,9 +161,9 @@ def evaluate_one(run: Path, translator, references, evaluator, arguments: argpar
         with RunFolder(translator.config) as made:
             made.start()
             made.finish(0)
-    evaluation = Evaluation(describe(run, translator, references), scores, missing)
+    evaluation = Evaluation(describe(run, translator, references), scores, missing, read_log(run / "log.jsonl"))
     folder = new_report_folder(run / "report")
-    write_report(folder, [evaluation], columns_of(references, {"translation": translations}))
+    write_report(folder, [evaluation], columns_of(references, {"translation": translations}), [command()])
     wandb = WandbRun(run, translator.config.log, {"evaluation": evaluation.facts})
     log_to_wandb(wandb, translator.step, folder, scores)
     return evaluation, translations, references
@@ -185,7 +187,7 @@ def compare(found: list[tuple], folder: Path) -> None:
 
     evaluations, translations, references = zip(*found, strict=True)
     columns = columns_of(references[0], dict(zip(names_of(evaluations), translations, strict=True)))
-    write_report(new_report_folder(folder), evaluations, columns)
+    write_report(new_report_folder(folder), evaluations, columns, [command()])
     print_scores(evaluations, folder)
 
 
@@ -193,7 +195,7 @@ def print_scores(evaluations: list, folder: Path) -> None:
     from engine.report import score_table
 
     of = "" if len(evaluations) > 1 else f"{evaluations[0].facts['run']}\n"
-    print(f"\n{of}{score_table(evaluations)}\nreport: {folder / 'report.md'}")
+    print(f"\n{of}{score_table(evaluations)}\nreport: {folder / 'report.html'}")
 
 
 def columns_of(references, translations: dict) -> dict:
@@ -250,6 +252,10 @@ def draw_styles(translator, count: int):
 
     config = translator.config
     return drawn_pictures(open_source(config.data.style, "style", "train"), count, config.data.size, config.seed)
+
+
+def command() -> str:
+    return shlex.join(["evaluate.py", *sys.argv[1:]])
 
 
 def describe(run: Path, translator, references) -> dict:

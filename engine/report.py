@@ -1,6 +1,8 @@
-"""The report of an evaluation: metrics.json for machines, report.md and grid.png for people."""
+"""The report of an evaluation: report.html, report.md and grid.png for people, metrics.json and .csv for machines."""
 
+import csv
 import errno
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -13,8 +15,15 @@ from torch import Tensor
 
 from engine.atomic import write_atomically
 from engine.exits import UserError
+from engine.page import render_page
+from engine.plots import curves, scatter
 from engine.sheet import draw_sheet
+from engine.summary import CONTENT, STYLE, number, summarise
 
+CSV_COLUMNS = (
+    *("run", "key", "label", "unit", "better", "value", "low", "high"),
+    *("untouched", "truth", "real", "n", "enough"),
+)
 NOTES = """\
 In brackets: 95 % interval by bootstrap over pictures. *untouched photograph*: the score of doing nothing.
 *true painting*: the score of a perfect translation.
@@ -72,11 +81,13 @@ class Evaluation:
     facts: what was evaluated and how, in the order in which it is shown; "run" is its folder.
     scores: rows with key, label, better, unit, enough, value, interval, untouched, truth, real, n.
     missing: rows with key, label, reason, wanted, of what could not be measured.
+    log: the rows of its training's log.jsonl.
     """
 
     facts: Mapping[str, Any]
     scores: Sequence[Mapping[str, Any]]
     missing: Sequence[Mapping[str, Any]] = ()
+    log: Sequence[Mapping[str, Any]] = ()
 
 
 def names_of(evaluations: Sequence[Evaluation]) -> list[str]:
@@ -85,32 +96,94 @@ def names_of(evaluations: Sequence[Evaluation]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(each.facts["run"]) for each in evaluations]
 
 
-def write_report(folder: Path, evaluations: Sequence[Evaluation], columns: Mapping[str, Tensor]) -> None:
-    """Write metrics.json, grid.png and report.md of one run, or of several side by side.
+def write_report(
+    folder: Path, evaluations: Sequence[Evaluation], columns: Mapping[str, Tensor], commands: Sequence[str] = ()
+) -> None:
+    """Write the report of one run, or of several side by side.
 
     Args:
         columns: name -> [N, 3, H, W] in [-1, 1], the pictures of the grid.
+        commands: that make the report again.
     """
     draw_sheet(columns).save(folder / "grid.png")
     values = [{**each.facts, "scores": list(each.scores), "missing": list(each.missing)} for each in evaluations]
     found = values[0] if len(values) == 1 else {"runs": values}
     write_atomically(folder / "metrics.json", json.dumps(found, indent=1) + "\n")
-    parts = [f"# {' and '.join(str(each.facts['run']) for each in evaluations)}"]
-    for each, name in zip(evaluations, names_of(evaluations), strict=True):
-        heading = [f"## {name}"] if len(evaluations) > 1 else []
-        parts += heading + ["\n".join(f"- {name}: {value}" for name, value in each.facts.items())]
-    parts += [score_table(evaluations, "github"), NOTES]
-    if missing := evaluations[0].missing:
-        parts.append("Not measured:\n\n" + "\n".join(f"- {each['label']}: {each['reason']}" for each in missing))
+    write_atomically(folder / "metrics.csv", _csv(evaluations))
+    names = names_of(evaluations)
+    title = ", ".join(names)
+    rows = by_metric(evaluations)
+    summary = summarise(names, rows)
+    parts = [f"# {title}", *summary, score_table(evaluations, "github"), NOTES]
+    missing = by_reason(evaluations[0].missing)
+    if missing:
+        parts.append("Not measured:\n\n" + "\n".join(f"- {', '.join(what)}: {why}" for why, what in missing.items()))
     parts.append("![grid](grid.png)")
+    for each, name in zip(evaluations, names, strict=True):
+        parts.append(f"## {name}\n\n" + "\n".join(f"- {key}: {value}" for key, value in each.facts.items()))
     write_atomically(folder / "report.md", "\n\n".join(parts) + "\n")
+    facts = [each.facts for each in evaluations]
+    page = render_page(title, summary, names, rows, missing, facts, columns, draw_plots(evaluations), commands)
+    write_atomically(folder / "report.html", page)
+
+
+def by_metric(evaluations: Sequence[Evaluation]) -> dict[str, list[Mapping[str, Any]]]:
+    """The scores by the metric's key, of each run; what not all runs have is left out."""
+    scores = [{score["key"]: score for score in each.scores} for each in evaluations]
+    return {key: [each[key] for each in scores] for key in scores[0] if all(key in each for each in scores)}
+
+
+def by_reason(missing: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """What is missing, by why."""
+    found: dict[str, list[str]] = {}
+    for each in missing:
+        found.setdefault(each["reason"], []).append(each["label"])
+    return found
+
+
+def draw_plots(evaluations: Sequence[Evaluation]) -> dict[str, str]:
+    """Content against style, and each run's losses, by title."""
+    names, rows = names_of(evaluations), by_metric(evaluations)
+    content, style = (next((rows[key] for key in keys if key in rows), None) for keys in (CONTENT, STYLE))
+    plots = {"Content against style": scatter(names, content, style)} if content and style else {}
+    for each, name in zip(evaluations, names, strict=True):
+        if drawn := curves(each.log):
+            plots[f"Losses of {name}"] = drawn
+    return plots
+
+
+def _csv(evaluations: Sequence[Evaluation]) -> str:
+    """One row a run and metric."""
+    text = io.StringIO()
+    columns = [
+        "run",
+        "key",
+        "label",
+        "unit",
+        "better",
+        "value",
+        "low",
+        "high",
+        "untouched",
+        "truth",
+        "real",
+        "n",
+        "enough",
+    ]
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for each in evaluations:
+        for score in each.scores:
+            low, high = score["interval"] or (None, None)
+            writer.writerow({**score, "run": each.facts["run"], "low": low, "high": high})
+    return text.getvalue()
 
 
 def score_table(evaluations: Sequence[Evaluation], style: str = "simple") -> str:
     """The scores as a text table, a column a run; `style` is one of tabulate's. The anchors are the same for all."""
     names = names_of(evaluations) if len(evaluations) > 1 else ["translation"]
     header = ["metric", "better", *names, "untouched photograph", "true painting", "real vs real"]
-    rows = [_row(scores) for scores in zip(*(each.scores for each in evaluations), strict=True)]
+    rows = [_row(scores) for scores in by_metric(evaluations).values()]
     return tabulate(rows, headers=header, tablefmt=style, disable_numparse=True)
 
 
@@ -128,17 +201,13 @@ def _row(scores: Sequence[Mapping[str, Any]]) -> list[str]:
     """One metric, of every run."""
     score = scores[0]
     label = f"{score['label']}, {score['unit']}" if score["unit"] else score["label"]
-    anchors = ["" if score[key] is None else _number(score[key]) for key in ("untouched", "truth", "real")]
+    anchors = ["" if score[key] is None else number(score[key]) for key in ("untouched", "truth", "real")]
     count = f"n={score['n']}" if score["n"] >= score["enough"] else f"n={score['n']}: TOO FEW, biased"
     return [f"{label} ({count})", score["better"], *map(_with_interval, scores), *anchors]
 
 
 def _with_interval(score: Mapping[str, Any]) -> str:
     if score["interval"] is None:
-        return _number(score["value"])
-    low, high = map(_number, score["interval"])
-    return f"{_number(score['value'])} ({low} .. {high})"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}" if abs(value) < 1000 else f"{value:.0f}"
+        return number(score["value"])
+    low, high = map(number, score["interval"])
+    return f"{number(score['value'])} ({low} .. {high})"

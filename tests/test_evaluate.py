@@ -253,7 +253,7 @@ def test_prepare_draws_both_renderings_and_keeps_what_exists(tmp_path: Path) -> 
 
 
 def test_the_table_prints_numbers_that_can_be_read() -> None:
-    row = {"label": "L", "unit": "dB", "better": "higher", "value": 12.3456, "interval": (0.5, 1234.5)}
+    row = {"key": "l", "label": "L", "unit": "dB", "better": "higher", "value": 12.3456, "interval": (0.5, 1234.5)}
     score = row | {"untouched": 1.0, "truth": None, "real": 100.0, "n": 7, "enough": 7}
     table = score_table([Evaluation({"run": "runs/a"}, [score])])
     assert all(part in table for part in ("L, dB (n=7)", "12.35 (0.500 .. 1234)", "1.000", "100.00", "translation"))

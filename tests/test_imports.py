@@ -37,6 +37,8 @@ DOORS = {
     "pydantic": ("engine/config.py",),
     "tqdm": ("engine/progress.py",),
     "tabulate": ("engine/report.py",),
+    "jinja2": ("engine/page.py",),
+    "matplotlib": ("engine/plots.py",),
 }
 
 

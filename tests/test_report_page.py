@@ -1,0 +1,126 @@
+"""The report's words follow from its numbers, and its page works in a browser from a disk."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.report import Evaluation, write_report
+from engine.summary import best, summarise
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def score(key: str, value: float, **others: object) -> dict:
+    usual = {"label": key.upper(), "unit": "", "better": "higher", "enough": 1, "interval": None}
+    return usual | {"key": key, "value": value, "untouched": 10.0, "truth": None, "real": 27.0, "n": 9} | others
+
+
+def test_the_ranking_is_that_of_the_numbers_in_the_right_direction() -> None:
+    rows = {
+        "psnr_truth": [score("psnr_truth", 13.0), score("psnr_truth", 18.0)],
+        "swd": [score("swd", 5.0, better="lower"), score("swd", 7.0, better="lower")],
+    }
+    said = summarise(["a", "b"], rows)
+    assert said[0].startswith("Nearest to the true paintings: b (18.00), before a (13.00).")
+    assert said[1].startswith("Nearest to the paintings' style: a (5.000), before b (7.000).")
+    assert [best(row) for row in rows.values()] == [[False, True], [True, False]]
+    assert best(rows["swd"][:1]) == [False]
+
+
+def test_what_cannot_be_told_apart_is_worse_than_nothing_or_too_few_is_said() -> None:
+    overlapping = [score("psnr_truth", 18.0, interval=(17, 19)), score("psnr_truth", 17.5, interval=(16.5, 18.5))]
+    (said,) = summarise(["a", "b"], {"psnr_truth": overlapping})
+    assert "a and b cannot be told apart" in said
+    apart = [score("psnr_truth", 18.0, interval=(17, 19)), score("psnr_truth", 12.0, interval=(11, 13))]
+    assert "told apart" not in summarise(["a", "b"], {"psnr_truth": apart})[0]
+    worse = summarise(["a"], {"swd": [score("swd", 12.0, better="lower")]})
+    assert "a is no better than the untouched photographs in SWD." in worse
+    few = summarise(["a"], {"fid": [score("fid", 5.0, better="lower", enough=2048)]})
+    assert "FID wants 2048 pictures, here are 9: it is biased." in few
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    evaluations = [
+        Evaluation(
+            {"run": f"runs/{name}", "method": "<b>method</b> with a rather long name"},
+            [score("psnr_truth", value), score("swd", value, better="lower"), score("ssim_content", value / 20)],
+            [{"key": "fid", "label": "FID", "reason": "weights.pth: is not there", "wanted": True}],
+            [{"step": step, "loss/G": 1 / step, "loss/D": 2 / step} for step in (1, 2, 3)],
+        )
+        for name, value in (("first-of-all", 12.0), ("<script>alert(1)</script>", 15.0))
+    ]
+    pictures = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    columns = {"photograph": pictures, "first-of-all": -pictures, "second": pictures.flip(3), "truth": pictures.flip(2)}
+    write_report(tmp_path, evaluations, columns, ["evaluate.py runs/a runs/b"])
+    return tmp_path / "report.html"
+
+
+def test_the_page_stands_alone_and_shows_names_as_they_are(page: Path) -> None:
+    text = page.read_text()
+    outside = [url for url in re.findall(r"(?:src|href)=\"([^\"]*)\"", text) if not url.startswith(("data:", "#"))]
+    assert outside == []
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert" in text
+    assert "15.00" in text
+    assert "FID" in text
+    assert text.count("<svg") == 3
+    rows = (page.parent / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 7
+    assert rows[0].startswith("run,key,label,unit,better,value,low,high")
+
+
+CHECK = """<!doctype html><body>
+<iframe id="f" src="{page}" style="width:{width}px;height:900px;border:0"></iframe>
+<script>
+const errors = [], frame = document.getElementById("f");
+frame.onload = async () => {{
+  const w = frame.contentWindow, d = frame.contentDocument, found = {{}};
+  w.onerror = (message) => {{ errors.push(message); }};
+  found.overflow = d.documentElement.scrollWidth - d.documentElement.clientWidth;
+  const cut = d.getElementById("cut"), compare = d.getElementById("compare");
+  cut.value = 25; cut.dispatchEvent(new Event("input"));
+  found.cut = w.getComputedStyle(compare.children[1]).clipPath;
+  const left = d.getElementById("left"), before = compare.children[0].src;
+  left.value = 2; left.dispatchEvent(new Event("input"));
+  found.changed = compare.children[0].src !== before;
+  found.loaded = [...d.images].filter(i => i.closest("#grid")).every(i => i.naturalWidth > 0);
+  d.querySelector("#grid img").click();
+  found.large = d.getElementById("large").open;
+  d.getElementById("large").click();
+  found.closed = !d.getElementById("large").open;
+  found.errors = errors;
+  document.body.dataset.found = JSON.stringify(found);
+}};
+</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_page_works_in_a_browser(width: int, page: Path) -> None:
+    wrapper = page.with_name("check.html")
+    wrapper.write_text(CHECK.format(page=page.name, width=width))
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--allow-file-access-from-files",
+        "--virtual-time-budget=4000",
+    ]
+    done = subprocess.run(
+        [CHROMIUM, *flags, "--enable-logging=stderr", "--dump-dom", wrapper.as_uri()],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    attribute = re.search(r'data-found="([^"]*)"', done.stdout)
+    assert attribute, done.stderr[-2000:]
+    found = json.loads(attribute.group(1).replace("&quot;", '"'))
+    assert found == {
+        "overflow": 0, "cut": "inset(0px 0px 0px 25%)", "changed": True, "loaded": True, "large": True, "closed": True,
+        "errors": [],
+    }  # fmt: skip
+    assert "CONSOLE" not in done.stderr
