@@ -1,18 +1,20 @@
-"""Measure runs on held-out pictures: RUN/report/ each, and a table; several stand side by side in one report.
+"""Measure translations on held-out pictures: RUN/report/ each, and a table; several stand side by side in one report.
 
     evaluate.py runs/demo
     evaluate.py runs/demo runs/demo_johnson --report runs/comparison
+    evaluate.py runs/demo somebodys/pictures --report runs/comparison
+    evaluate.py somebodys/pictures --content photographs/ --style paintings/ --size 256 --report runs/theirs
     evaluate.py configs/gatys.yaml --set run=runs/gatys data.content.root=PHOTOGRAPHS data.style.root=PAINTINGS
     evaluate.py runs/demo --show        print the table of the last report
 
-Photographs and paintings are the held-out parts of the run's own data, at the size of its training. A method that takes
-its style from pictures gets a painting of the training part for each photograph, drawn by the run's seed. The recipe of
-a method that is not trained becomes a run folder.
+Photographs and paintings are the held-out parts of the first run's own data, at the size of its training, or --content
+and --style. A method that takes its style from pictures gets a painting of the training part for each photograph, drawn
+by the run's seed. The recipe of a method that is not trained becomes a run folder. Finished pictures, of whatever
+program, bear the photographs' names, in any format.
 """
 
 import argparse
 import dataclasses
-import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -37,9 +39,15 @@ def main() -> int:
 def parse_arguments() -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="a run folder of train.py, or the recipe of an untrained method"
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="a run folder of train.py, the recipe of an untrained method, or a folder of finished pictures",
     )
-    parser.add_argument("--report", type=Path, metavar="DIR", help="a report of all the runs, side by side")
+    parser.add_argument("--content", metavar="PHOTOGRAPHS", help="instead of the held-out ones of the first run's data")
+    parser.add_argument("--style", metavar="PAINTINGS", help="instead of the held-out ones of the first run's data")
+    parser.add_argument("--size", type=int, default=0, help="px of --content and --style (the first run's, else 256)")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="a report of all of them, side by side")
     parser.add_argument("--pictures", type=int, default=0, help="held-out pictures a domain (default: all)")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--device", default="auto")
@@ -65,91 +73,89 @@ def show(arguments: argparse.Namespace) -> int:
 def evaluate(arguments: argparse.Namespace) -> int:
     """What can be wrong is found out before anything slow is done: of all runs first the folders, then the pictures."""
     from engine.report import check_report_folder
+    from models.candidate import open_candidate
 
-    cases = [(run_folder(target, arguments.set), target) for target in arguments.runs]
-    for folder in [*(run / "report" for run, _ in cases), *([arguments.report] if arguments.report else [])]:
+    candidates = [open_candidate(run, arguments.set if run.endswith(".yaml") else (), arguments.device)
+                  for run in arguments.runs]  # fmt: skip
+    if arguments.report is None and (homeless := [each.path for each in candidates if each.report is None]):
+        raise UserError(f"{homeless[0]}: nothing is written into a folder of finished pictures; give --report DIR")
+    for folder in filter(None, [*(each.report for each in candidates), arguments.report]):
         check_report_folder(folder)
-    opened = [(run, *open_case(target, arguments)) for run, target in cases]
+    opened = [(each, read_references(each, candidates, arguments)) for each in candidates]
     if arguments.report:
         refuse_other_pictures(opened)
     found = list(evaluate_all(opened, arguments))
     if arguments.report:
         compare(found, arguments.report)
     else:
-        for (evaluation, *_), (run, _) in zip(found, cases, strict=True):
-            print_scores([evaluation], run / "report")
+        for (evaluation, *_), candidate in zip(found, candidates, strict=True):
+            print_scores([evaluation], candidate.report)
     wanted = [each for each in found[0][0].missing if each["wanted"]]
     for each in wanted:
         print(f"error: not measured: {each['label']}: {each['reason']}", file=sys.stderr)
     return USER_ERROR if wanted else DONE
 
 
-def run_folder(target: str, settings: list[str]) -> Path:
-    """The folder of a run, where its report can be written; of an untrained method's recipe, the one that it names.
-
-    Raises:
-        UserError: it is another's.
-    """
-    from data import SOURCES
-    from engine.config import differences, load_config, to_dict
-    from engine.run_folder import read_run_config
-    from models import METHODS
-
-    run = Path(target)
-    if run.suffix == ".yaml":
-        config = load_config(run, settings, METHODS, SOURCES)
-        if METHODS[config.method.name].is_trained:
-            raise UserError(f"{run}: {config.method.name} has to be trained: train.py {run}; then evaluate its run")
-        run = Path(config.run)
-        changed = differences(read_run_config(run), to_dict(config)) if (run / "config.yaml").exists() else {}
-        changed = [key for key in changed if not key.startswith(("run", "log."))]
-        if changed or (run.exists() and not run.is_dir()):
-            raise UserError(
-                f"run = {run}: is there and is not of this recipe and these settings ({', '.join(changed[:3])}); give "
-                f"--set run=ANOTHER, or evaluate.py {run}"
-            )
-        return run
-    read_run_config(run)  # a checkpoint alone has no folder for a report
-    if not os.access(run, os.W_OK):
-        raise UserError(f"{run}: cannot be written to; its report has no place")
-    return run
-
-
-def open_case(target: str, arguments: argparse.Namespace) -> tuple:
-    """The method, and the pictures that it will be measured by, not yet translated."""
+def read_references(candidate, candidates: list, arguments: argparse.Namespace):
+    """The pictures that a candidate is measured by: those of the command line, of its own data, or of the first run's."""
+    from data import open_source
+    from data.loader import read_pictures
+    from data.options import FolderOptions
+    from data.source import SourceWithTruth
     from metrics.measure import check_enough
-    from models.translator import load
+    from metrics.sets import PictureSet, References
 
-    translator = load(target, device=arguments.device, style=None, settings=arguments.set if ".yaml" in target else ())
-    references = read_references(translator.config.data, arguments.pictures)
+    data = candidate.data or next((each.data for each in candidates if each.data), None)
+    given = {"content": arguments.content, "style": arguments.style}
+    if data is None and not all(given.values()):
+        raise UserError(f"{candidate.path}: without a run --content PHOTOGRAPHS and --style PAINTINGS are needed")
+    size = arguments.size or (data.size if data else 256)
+    own = dict(data.domains()) if data else {}
+    sources = {}
+    for domain, path in given.items():
+        options = FolderOptions(held_out=path, root=path) if path else own[domain]
+        sources[domain] = open_source(options, domain, "held_out")
+    count = arguments.pictures or max(map(len, sources.values()))
+    wanted = {"photographs": sources["content"], "paintings": sources["style"]}
+    if isinstance(sources["content"], SourceWithTruth):
+        wanted |= {
+            "truths": sources["content"].counterpart(),
+            "other_truths": sources["content"].counterpart(variant=1),
+        }
+    references = References(**{name: PictureSet(*read_pictures(each, count, size)) for name, each in wanted.items()})
     check_enough(len(references.photographs), len(references.paintings))
-    return translator, references
+    return references
 
 
 def evaluate_all(opened: list[tuple], arguments: argparse.Namespace) -> Iterator[tuple]:
-    """(Evaluation, translations, references) of each run, whose report is written."""
+    """(Evaluation, translations, references) of each candidate; a run's own report is written."""
+    from engine.device import choose_device
     from metrics.features import FeatureStore, default_cache
     from metrics.measure import Evaluator
 
-    store = FeatureStore(opened[0][1].device, default_cache(), not arguments.without_pretrained)
+    store = FeatureStore(choose_device(arguments.device), default_cache(), not arguments.without_pretrained)
     evaluators = {}
-    for run, translator, references in opened:
+    for candidate, references in opened:
         key = (references.photographs.key, references.paintings.key)
         evaluator = evaluators.setdefault(key, Evaluator(references, store))
-        yield evaluate_one(run, translator, references, evaluator, arguments)
+        evaluation, translations = evaluate_one(candidate, references, evaluator, arguments.batch_size)
+        if candidate.report:
+            candidate.keep()
+            write_own_report(candidate, evaluation, columns_of(references, {"translation": translations}))
+        yield evaluation, translations, references
 
 
-def evaluate_one(run: Path, translator, references, evaluator, arguments: argparse.Namespace) -> tuple:
-    """Write the report of one run; returns its Evaluation, its translations and what they were compared with."""
+def evaluate_one(candidate, references, evaluator, batch_size: int) -> tuple:
+    """Its Evaluation, and its translations."""
     from engine.logger import read_log
     from engine.progress import progress
-    from engine.report import Evaluation, new_report_folder, write_report
-    from engine.run_folder import RunFolder
-    from engine.wandb_run import WandbRun
+    from engine.report import Evaluation
     from metrics import METRICS
     from metrics.measure import Score
+    from metrics.sets import PictureSet
 
-    translations = translate(translator, references.photographs, arguments.batch_size)
+    photographs = references.photographs
+    translations = PictureSet(candidate.translate(photographs.pixels, photographs.names, batch_size), photographs.names)
     scores, missing = [], []
     with progress(len(METRICS), "metric", "measure") as bar:
         for found in evaluator.measure(translations):
@@ -157,27 +163,29 @@ def evaluate_one(run: Path, translator, references, evaluator, arguments: argpar
             row = {name: getattr(metric, name) for name in ("label", "better", "unit", "enough")}
             (scores if isinstance(found, Score) else missing).append(row | dataclasses.asdict(found))
             bar.update()
-    if not run.exists():  # of a recipe
-        with RunFolder(translator.config) as made:
-            made.start()
-            made.finish(0)
-    evaluation = Evaluation(describe(run, translator, references), scores, missing, read_log(run / "log.jsonl"))
-    folder = new_report_folder(run / "report")
-    write_report(folder, [evaluation], columns_of(references, {"translation": translations}), [command()])
-    wandb = WandbRun(run, translator.config.log, {"evaluation": evaluation.facts})
-    log_to_wandb(wandb, translator.step, folder, scores)
-    return evaluation, translations, references
+    facts = candidate.facts() | describe(references)
+    return Evaluation(facts, scores, missing, read_log(candidate.path / "log.jsonl")), translations
+
+
+def write_own_report(run, evaluation, columns: dict) -> None:
+    from engine.report import new_report_folder, write_report
+    from engine.wandb_run import WandbRun
+
+    folder = new_report_folder(run.report)
+    write_report(folder, [evaluation], columns, [command()])
+    wandb = WandbRun(run.path, run.translator.config.log, {"evaluation": evaluation.facts})
+    log_to_wandb(wandb, run.translator.step, folder, evaluation.scores)
 
 
 def refuse_other_pictures(opened: list[tuple]) -> None:
-    """Runs can be compared that were asked to translate the same photographs."""
-    first, _, ours = opened[0]
-    for run, _, theirs in opened[1:]:
+    """What can be compared was asked to translate the same photographs."""
+    first, ours = opened[0]
+    for candidate, theirs in opened[1:]:
         for domain in ("photographs", "paintings"):
             if getattr(ours, domain).key != getattr(theirs, domain).key:
                 raise UserError(
-                    f"--report: {first} and {run} have other held-out {domain}; only runs of the same data and size "
-                    "can be compared"
+                    f"--report: {first.path} and {candidate.path} have other held-out {domain}; only what has the same "
+                    "data and size can be compared (or give both --content and --style)"
                 )
 
 
@@ -209,70 +217,19 @@ def columns_of(references, translations: dict) -> dict:
     return {name: to_unit(each.pixels[:rows]) for name, each in columns.items()}
 
 
-def read_references(data, count: int):
-    """The held-out pictures of a run's data, at most `count` a domain (0: all)."""
-    from data import open_source
-    from data.loader import read_pictures
-    from data.source import SourceWithTruth
-    from metrics.sets import PictureSet, References
-
-    content, style = (open_source(options, domain, "held_out") for domain, options in data.domains())
-    count = count or max(len(content), len(style))
-    sources = {"photographs": content, "paintings": style}
-    if isinstance(content, SourceWithTruth):
-        sources |= {"truths": content.counterpart(), "other_truths": content.counterpart(variant=1)}
-    return References(**{name: PictureSet(*read_pictures(each, count, data.size)) for name, each in sources.items()})
-
-
-def translate(translator, photographs, batch_size: int):
-    """The translations of the photographs as they would be saved, a PictureSet."""
-    import torch
-
-    from data.images import denormalise
-    from engine.progress import progress
-    from metrics.sets import PictureSet, to_unit
-    from models.method import Style
-
-    styles = draw_styles(translator, len(photographs)) if translator.method.needs_style else None
-    found = []
-    with progress(len(photographs), "picture", "translate") as bar:
-        for first in range(0, len(photographs), batch_size):
-            batch = to_unit(photographs.pixels[first : first + batch_size])
-            given = None if styles is None else [Style((styles[first : first + len(batch)].to(translator.device),))]
-            found.append(denormalise(translator.translate(batch, styles=given).cpu()))
-            bar.update(len(batch))
-    return PictureSet(torch.cat(found), photographs.names)
-
-
-def draw_styles(translator, count: int):
-    """A painting of the training part for each photograph, [count, 3, H, W] in [-1, 1]: those that are held out are
-    what the translations are compared with."""
-    from data import open_source
-    from data.loader import drawn_pictures
-
-    config = translator.config
-    return drawn_pictures(open_source(config.data.style, "style", "train"), count, config.data.size, config.seed)
-
-
 def command() -> str:
     return shlex.join(["evaluate.py", *sys.argv[1:]])
 
 
-def describe(run: Path, translator, references) -> dict:
-    """What the report says about itself."""
+def describe(references) -> dict:
+    """What the report says about the pictures."""
     import torch
 
-    data = translator.config.data
+    side = references.photographs.pixels.shape[-1]
     return {
-        "run": str(run),
-        "method": translator.config.method.name,
-        **({"networks": translator.method.described} if translator.method.described else {}),
-        **({"style": "a training painting for each photograph"} if translator.method.needs_style else {}),
-        "direction": translator.direction,
-        "training steps": translator.step,
-        "photographs": f"{len(references.photographs)} held out, source {data.content.source}",
-        "paintings": f"{len(references.paintings)} held out, source {data.style.source}",
-        "preprocessing": f"RGB, shorter side to {data.size} px (bicubic, antialiased), centre crop, 8 bits",
+        "photographs": f"{len(references.photographs)}, the first {references.photographs.names[0]}",
+        "paintings": f"{len(references.paintings)}, the first {references.paintings.names[0]}",
+        "preprocessing": f"RGB, shorter side to {side} px (bicubic, antialiased), centre crop, 8 bits",
         "versions": f"torch {torch.__version__}",
     }
 

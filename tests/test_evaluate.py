@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from engine.report import Evaluation, new_report_folder, read_evaluation, score_table
@@ -177,20 +178,74 @@ def test_an_untrained_method_is_evaluated_by_its_recipe(tmp_path: Path, capsys: 
 
 
 def test_styles_are_drawn_from_the_training_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    import data
+    import models.candidate
+    from data import open_source
     from data.options import SyntheticOptions
     from engine.schema import Config, DataConfig
-    from evaluate import draw_styles
 
-    parts = []
-    opened = data.open_source
-    monkeypatch.setattr(data, "open_source", lambda o, d, part: parts.append(part) or opened(o, d, part))
+    parts, styles = [], []
+    monkeypatch.setattr(
+        models.candidate, "open_source", lambda o, d, part: parts.append(part) or open_source(o, d, part)
+    )
     options = SyntheticOptions(scenes=3, held_out=2, size=32)
-    translator = SimpleNamespace(config=Config(data=DataConfig(content=options, style=options, size=32)))
-    styles = draw_styles(translator, 5)
+
+    def translate(batch: torch.Tensor, styles: list) -> torch.Tensor:
+        given.append(styles[0].pictures[0])
+        return batch
+
+    given: list[torch.Tensor] = []
+    config = Config(data=DataConfig(content=options, style=options, size=32))
+    method = SimpleNamespace(needs_style=True)
+    translator = SimpleNamespace(config=config, method=method, device="cpu", translate=translate)
+    pixels = torch.zeros(5, 3, 32, 32, dtype=torch.uint8)
+    models.candidate.RunCandidate(Path("run"), translator).translate(pixels, [""] * 5, 2)
+    styles = torch.cat(given)
     assert parts == ["train"]
-    assert styles.shape == (5, 3, 32, 32)
+    assert [len(each) for each in given] == [2, 2, 1]
     assert len({each.numpy().tobytes() for each in styles}) == 3
+
+
+def finished(folder: Path, count: int = 6, colour: int = 0) -> Path:
+    """Pictures of any program, of another format and size, for the tiny run's held-out scenes."""
+    from data.options import SyntheticOptions
+    from data.synthetic import open_synthetic
+
+    source = open_synthetic(SyntheticOptions(held_out=count, size=32), "content", "held_out")
+    (folder / "deep").mkdir(parents=True)
+    for i in range(count):
+        picture(48, 40, seed=i + colour).save(folder / "deep" / f"{Path(source.name(i)).stem}.jpg")
+    return folder
+
+
+def test_finished_pictures_stand_beside_a_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    theirs = finished(tmp_path / "theirs")
+    before = sorted(theirs.rglob("*"))
+    assert evaluate(run, theirs) == 2
+    assert "give --report DIR" in capsys.readouterr().err
+    assert evaluate(theirs, run, "--report", tmp_path / "report") == 0
+    facts = json.loads((tmp_path / "report/metrics.json").read_text())["runs"]
+    assert [each["method"] for each in facts] == ["finished pictures", "cyclegan"]
+    assert sorted(theirs.rglob("*")) == before
+    next(theirs.rglob("*.jpg")).unlink()
+    assert evaluate(run, theirs, "--report", tmp_path / "other") == 2
+    assert "1 of the 6 photographs have no picture that can be read there: scene_" in capsys.readouterr().err
+
+
+def test_folders_alone_can_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for name in ("photographs", "paintings"):
+        (tmp_path / name).mkdir()
+        for i in range(6):
+            picture(40, 36, seed=i + 10 * len(name)).save(tmp_path / name / f"scene_{i}.png")
+    theirs = tmp_path / "theirs"
+    shutil.copytree(tmp_path / "photographs", theirs)
+    words = [theirs, "--report", tmp_path / "report", "--size", "32"]
+    assert evaluate(*words) == 2
+    assert "--content PHOTOGRAPHS and --style PAINTINGS are needed" in capsys.readouterr().err
+    assert evaluate(*words, "--content", tmp_path / "photographs", "--style", tmp_path / "paintings") == 0
+    scores = {s["key"]: s for s in json.loads((tmp_path / "report/metrics.json").read_text())["scores"]}
+    assert scores["ssim_content"]["value"] == pytest.approx(1)  # nothing was translated
+    assert "is no better than the untouched photographs" in (tmp_path / "report/report.md").read_text()
+    assert evaluate(tmp_path / "nothing", *words[1:]) == 2
 
 
 def test_a_recipe_does_not_replace_another_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

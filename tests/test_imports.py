@@ -20,6 +20,7 @@ OURS = {
 OURS_BESIDES = {
     "models/translator.py": ("data", "engine"),
     "models/style.py": ("data", "engine"),
+    "models/candidate.py": ("data", "engine"),
     "metrics/features.py": ("engine.weights",),
     "models/networks/vgg_weights.py": ("engine.checkpoint", "engine.weights"),
 }

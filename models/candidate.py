@@ -1,0 +1,171 @@
+"""What evaluate.py measures: a run, the recipe of an untrained method, or a folder of finished pictures.
+
+With `models/translator.py` it brings checkpoints and pictures together.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+import torch
+from torch import Tensor
+
+from data import SOURCES, open_source
+from data.images import PictureError, denormalise, find_pictures, normalise, open_picture, resize_and_crop, to_tensor
+from data.loader import drawn_pictures
+from data.source import some
+from engine.config import differences, load_config, to_dict
+from engine.exits import UserError
+from engine.progress import progress
+from engine.run_folder import RunFolder, read_run_config
+from engine.schema import DataConfig
+from models import METHODS
+from models.method import Style
+from models.translator import Translator, load
+
+
+@dataclass(frozen=True)
+class RunCandidate:
+    """A method, trained or not, that translates the photographs; its report has a place of its own."""
+
+    path: Path
+    translator: Translator
+
+    @property
+    def report(self) -> Path | None:
+        return self.path / "report"
+
+    @property
+    def data(self) -> DataConfig | None:
+        return self.translator.config.data
+
+    def facts(self) -> dict[str, object]:
+        method = self.translator.method
+        return {
+            "run": str(self.path),
+            "method": self.translator.config.method.name,
+            **({"networks": method.described} if method.described else {}),
+            **({"style": "a training painting for each photograph"} if method.needs_style else {}),
+            "direction": self.translator.direction,
+            "training steps": self.translator.step,
+        }
+
+    def translate(self, photographs: Tensor, names: Sequence[str], batch_size: int) -> Tensor:
+        """uint8 [N, 3, H, W] -> the translations as they would be saved, uint8. A method that takes its style from
+        pictures gets a painting of the training part for each photograph, drawn by the run's seed: those that are held
+        out are what the translations are compared with."""
+        config, styles = self.translator.config, None
+        if self.translator.method.needs_style:
+            source = open_source(config.data.style, "style", "train")
+            styles = drawn_pictures(source, len(photographs), config.data.size, config.seed)
+        found = []
+        with progress(len(photographs), "picture", "translate") as bar:
+            for first in range(0, len(photographs), batch_size):
+                some_of = slice(first, first + batch_size)
+                batch = normalise(photographs[some_of])
+                given = None if styles is None else [Style((styles[some_of].to(self.translator.device),))]
+                found.append(denormalise(self.translator.translate(batch, styles=given).cpu()))
+                bar.update(len(batch))
+        return torch.cat(found)
+
+    def keep(self) -> None:
+        """Of a recipe: make the run folder."""
+        if not self.path.exists():
+            with RunFolder(self.translator.config) as made:
+                made.start()
+                made.finish(0)
+
+
+@dataclass(frozen=True)
+class FolderCandidate:
+    """Finished pictures, of whatever program, under the photographs' names; nothing is written into their folder."""
+
+    path: Path
+
+    report: Path | None = None
+    data: DataConfig | None = None
+
+    def facts(self) -> dict[str, object]:
+        return {"run": str(self.path), "method": "finished pictures"}
+
+    def translate(self, photographs: Tensor, names: Sequence[str], batch_size: int) -> Tensor:
+        """The finished pictures of these photographs, brought to their size.
+
+        Raises:
+            UserError: some are missing or cannot be read; the first five are named.
+        """
+        finished, missing = find_finished(self.path, names), []
+        pictures = []
+        for name, file in zip(names, finished, strict=True):
+            try:
+                if file is None:
+                    raise PictureError(name, "has no finished picture")
+                pictures.append(to_tensor(resize_and_crop(open_picture(self.path / file), photographs.shape[-1])))
+            except PictureError as error:
+                missing.append(str(error))
+        if missing:
+            raise UserError(
+                f"{self.path}: {len(missing)} of the {len(names)} photographs have no picture that can be read there: "
+                f"{some(missing)}"
+            )
+        return torch.stack(pictures)
+
+    def keep(self) -> None:
+        """Nothing is to be made."""
+
+
+def find_finished(folder: Path, names: Sequence[str]) -> list[str | None]:
+    """For each photograph the finished picture of its name: the same path, else of another format, else with one added
+    (photo.jpg.png), else the same file name in another folder, where only one bears it; None if there is none."""
+    files = find_pictures(folder)
+    present = set(files)
+    by_stem, by_name = {}, {}
+    for file in files:
+        by_stem.setdefault(str(PurePath(file).with_suffix("")), []).append(file)
+        by_name.setdefault(PurePath(file).stem, []).append(file)
+
+    def find(name: str) -> str | None:
+        if name in present:
+            return name
+        for found in (by_stem.get(str(PurePath(name).with_suffix(""))), by_stem.get(name)):
+            if found:
+                return found[0]
+        elsewhere = by_name.get(PurePath(name).stem, [])
+        return elsewhere[0] if len(elsewhere) == 1 else None
+
+    return [find(name) for name in names]
+
+
+def open_candidate(target: str, settings: Sequence[str], device: str) -> RunCandidate | FolderCandidate:
+    """Raises UserError for what can be neither translated with nor compared."""
+    path = Path(target)
+    if path.suffix == ".yaml":
+        return RunCandidate(
+            _folder_of_recipe(path, settings), load(target, device=device, style=None, settings=settings)
+        )
+    if path.is_dir() and not (path / "config.yaml").exists():
+        if not find_pictures(path):
+            raise UserError(f"{path}: is neither a run (no config.yaml) nor a folder of pictures")
+        return FolderCandidate(path)
+    read_run_config(path)  # a checkpoint alone has no folder for a report
+    if not os.access(path, os.W_OK):
+        raise UserError(f"{path}: cannot be written to; its report has no place")
+    return RunCandidate(path, load(target, device=device, style=None))
+
+
+def _folder_of_recipe(recipe: Path, settings: Sequence[str]) -> Path:
+    """Where the run of an untrained method's recipe is, or will be; raises UserError if another's is there."""
+    config = load_config(recipe, settings, METHODS, SOURCES)
+    if METHODS[config.method.name].is_trained:
+        way = f"train.py {recipe}; then evaluate its run"
+        raise UserError(f"{recipe}: {config.method.name} has to be trained: {way}")
+    run = Path(config.run)
+    changed = differences(read_run_config(run), to_dict(config)) if (run / "config.yaml").exists() else {}
+    changed = [key for key in changed if not key.startswith(("run", "log."))]
+    if changed or (run.exists() and not (run / "config.yaml").exists()):
+        raise UserError(
+            f"run = {run}: is there and is not of this recipe and these settings ({', '.join(changed[:3])}); give "
+            f"--set run=ANOTHER, or evaluate.py {run}"
+        )
+    return run
