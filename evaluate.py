@@ -24,6 +24,7 @@ from engine.command_line import Parser
 from engine.exits import DONE, USER_ERROR, UserError, run_script
 
 GRID_ROWS = 8
+DETECTED = 512  # pictures that the detectors look at
 FEWEST = 4  # pictures: two halves of two
 
 
@@ -97,7 +98,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 def read_references(candidate, candidates: list, arguments: argparse.Namespace):
-    """The pictures that a candidate is measured by: those of the command line, of its own data, or of the first run's."""
+    """What a candidate is measured by: the pictures of the command line, of its own data, or of the first run's."""
     from data import open_source
     from data.loader import read_pictures
     from data.options import FolderOptions
@@ -151,8 +152,9 @@ def evaluate_one(candidate, references, evaluator, batch_size: int) -> tuple:
     from engine.progress import progress
     from engine.report import Evaluation
     from metrics import METRICS
+    from metrics.detectors import DETECTORS, detect
     from metrics.measure import Score
-    from metrics.sets import PictureSet
+    from metrics.sets import PictureSet, to_unit
 
     photographs = references.photographs
     translations = PictureSet(candidate.translate(photographs.pixels, photographs.names, batch_size), photographs.names)
@@ -163,8 +165,14 @@ def evaluate_one(candidate, references, evaluator, batch_size: int) -> tuple:
             row = {name: getattr(metric, name) for name in ("label", "better", "unit", "enough")}
             (scores if isinstance(found, Score) else missing).append(row | dataclasses.asdict(found))
             bar.update()
+    few = slice(DETECTED)
+    findings = [
+        {name: getattr(DETECTORS[found.key], name) for name in ("label", "fires", "threshold", "said")}
+        | dataclasses.asdict(found)
+        for found in detect(to_unit(translations.pixels[few]), to_unit(photographs.pixels[few]))
+    ]
     facts = candidate.facts() | describe(references)
-    return Evaluation(facts, scores, missing, read_log(candidate.path / "log.jsonl")), translations
+    return Evaluation(facts, scores, missing, findings, read_log(candidate.path / "log.jsonl")), translations
 
 
 def write_own_report(run, evaluation, columns: dict) -> None:

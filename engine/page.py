@@ -19,6 +19,7 @@ def render_page(
     summary: Sequence[str],
     names: Sequence[str],
     rows: Mapping[str, Sequence[Mapping[str, Any]]],
+    findings: Sequence[Sequence[Mapping[str, Any]]],
     missing: Mapping[str, Sequence[str]],
     facts: Sequence[Mapping[str, Any]],
     columns: Mapping[str, Tensor],
@@ -29,6 +30,7 @@ def render_page(
 
     Args:
         rows: by the metric's key, its score of each run.
+        findings: of each detector, each run's.
         missing: what was not measured, by why.
         facts: of each run.
         columns: name -> [N, 3, H, W] in [-1, 1].
@@ -47,6 +49,7 @@ def render_page(
         summary=summary,
         names=names,
         rows=[(row, best(row)) for row in rows.values()],
+        findings=findings,
         missing=missing,
         facts=facts,
         columns=list(columns),

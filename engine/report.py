@@ -81,12 +81,14 @@ class Evaluation:
     facts: what was evaluated and how, in the order in which it is shown; "run" is its folder.
     scores: rows with key, label, better, unit, enough, value, interval, untouched, truth, real, n.
     missing: rows with key, label, reason, wanted, of what could not be measured.
+    findings: rows with key, label, value, threshold, fires, fired, said, of the detectors of known ills.
     log: the rows of its training's log.jsonl.
     """
 
     facts: Mapping[str, Any]
     scores: Sequence[Mapping[str, Any]]
     missing: Sequence[Mapping[str, Any]] = ()
+    findings: Sequence[Mapping[str, Any]] = ()
     log: Sequence[Mapping[str, Any]] = ()
 
 
@@ -106,15 +108,21 @@ def write_report(
         commands: that make the report again.
     """
     draw_sheet(columns).save(folder / "grid.png")
-    values = [{**each.facts, "scores": list(each.scores), "missing": list(each.missing)} for each in evaluations]
-    found = values[0] if len(values) == 1 else {"runs": values}
-    write_atomically(folder / "metrics.json", json.dumps(found, indent=1) + "\n")
+    values = [
+        {**each.facts, "scores": each.scores, "missing": each.missing, "findings": each.findings}
+        for each in evaluations
+    ]
+    whole = values[0] if len(values) == 1 else {"runs": values}
+    write_atomically(folder / "metrics.json", json.dumps(whole, indent=1) + "\n")
     write_atomically(folder / "metrics.csv", _csv(evaluations))
     names = names_of(evaluations)
     title = ", ".join(names)
     rows = by_metric(evaluations)
-    summary = summarise(names, rows)
+    found = [(name, each) for name, e in zip(names, evaluations, strict=True) for each in e.findings]
+    summary = [*summarise(names, rows), *(f"{name} {each['said']}." for name, each in found if each["fired"])]
     parts = [f"# {title}", *summary, score_table(evaluations, "github"), NOTES]
+    if evaluations[0].findings:
+        parts.append(ill_table(evaluations))
     missing = by_reason(evaluations[0].missing)
     if missing:
         parts.append("Not measured:\n\n" + "\n".join(f"- {', '.join(what)}: {why}" for why, what in missing.items()))
@@ -123,7 +131,10 @@ def write_report(
         parts.append(f"## {name}\n\n" + "\n".join(f"- {key}: {value}" for key, value in each.facts.items()))
     write_atomically(folder / "report.md", "\n\n".join(parts) + "\n")
     facts = [each.facts for each in evaluations]
-    page = render_page(title, summary, names, rows, missing, facts, columns, draw_plots(evaluations), commands)
+    findings = list(zip(*(each.findings for each in evaluations), strict=True))
+    page = render_page(
+        title, summary, names, rows, findings, missing, facts, columns, draw_plots(evaluations), commands
+    )
     write_atomically(folder / "report.html", page)
 
 
@@ -187,14 +198,26 @@ def score_table(evaluations: Sequence[Evaluation], style: str = "simple") -> str
     return tabulate(rows, headers=header, tablefmt=style, disable_numparse=True)
 
 
+def ill_table(evaluations: Sequence[Evaluation]) -> str:
+    """The detectors' numbers, a column a run; where one fires it says so."""
+    rows = [
+        [each[0]["label"], *(f"{number(f['value'])}{' FIRES' if f['fired'] else ''}" for f in each),
+         f"{each[0]['fires']} {number(each[0]['threshold'])}"]
+        for each in zip(*(e.findings for e in evaluations), strict=True)
+    ]  # fmt: skip
+    return tabulate(
+        rows, headers=["known ill", *names_of(evaluations), "fires"], tablefmt="github", disable_numparse=True
+    )
+
+
 def read_evaluation(run: Path) -> Evaluation | None:
     """That of an earlier report, or None."""
     file = run / "report" / "metrics.json"
     if not file.is_file():
         return None
     facts = json.loads(file.read_text())
-    scores, missing = facts.pop("scores"), facts.pop("missing", [])
-    return Evaluation(facts, scores, missing)
+    scores, missing, findings = facts.pop("scores"), facts.pop("missing", []), facts.pop("findings", [])
+    return Evaluation(facts, scores, missing, findings)
 
 
 def _row(scores: Sequence[Mapping[str, Any]]) -> list[str]:

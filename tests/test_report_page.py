@@ -51,9 +51,20 @@ def page(tmp_path: Path) -> Path:
             {"run": f"runs/{name}", "method": "<b>method</b> with a rather long name"},
             [score("psnr_truth", value), score("swd", value, better="lower"), score("ssim_content", value / 20)],
             [{"key": "fid", "label": "FID", "reason": "weights.pth: is not there", "wanted": True}],
+            [
+                {
+                    "key": "checkerboard",
+                    "label": "power",
+                    "value": value,
+                    "threshold": 13.0,
+                    "fires": "above",
+                    "fired": value > 13,
+                    "said": "leaves a checkerboard",
+                }
+            ],
             [{"step": step, "loss/G": 1 / step, "loss/D": 2 / step} for step in (1, 2, 3)],
         )
-        for name, value in (("first-of-all", 12.0), ("<script>alert(1)</script>", 15.0))
+        for name, value in (("first-of-all", 12.0), ("<script>alert(1)", 15.0))
     ]
     pictures = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     columns = {"photograph": pictures, "first-of-all": -pictures, "second": pictures.flip(3), "truth": pictures.flip(2)}
@@ -69,6 +80,9 @@ def test_the_page_stands_alone_and_shows_names_as_they_are(page: Path) -> None:
     assert "&lt;script&gt;alert" in text
     assert "15.00" in text
     assert "FID" in text
+    assert "&lt;script&gt;alert(1) leaves a checkerboard." in text
+    assert "first-of-all leaves a checkerboard" not in text
+    assert "15.00 FIRES" in (page.parent / "report.md").read_text()
     assert text.count("<svg") == 3
     rows = (page.parent / "metrics.csv").read_text().splitlines()
     assert len(rows) == 7
