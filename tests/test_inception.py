@@ -9,7 +9,7 @@ from torch import Tensor
 
 from data.images import to_tensor
 from metrics.frechet import frechet_distance
-from metrics.inception import Inception
+from metrics.inception import Inception, random_state
 from tests.broken_files import picture
 
 
@@ -17,7 +17,7 @@ from tests.broken_files import picture
 def state() -> dict[str, Tensor]:
     """Random weights in the published layout."""
     torch.manual_seed(0)
-    return Inception(None).network.state_dict()
+    return random_state()
 
 
 def folder(path: Path, first_seed: int, count: int = 24) -> Path:

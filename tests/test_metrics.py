@@ -10,7 +10,7 @@ from metrics import METRICS
 from metrics.features import FeatureStore
 from metrics.frechet import frechet_distance, gaussian_frechet_distance
 from metrics.gradient import gradient_correlation
-from metrics.inception import Inception
+from metrics.inception import Inception, random_state
 from metrics.kid import kernel_distance, kernel_distances, standard_error
 from metrics.manifold import coverage, density, precision, recall
 from metrics.measure import Evaluator, Missing, Score, bootstrap_interval
@@ -173,7 +173,7 @@ def test_pretrained_metrics_on_random_weights_in_the_published_layouts(monkeypat
     torch.manual_seed(0)
     vgg, alexnet = torchvision.models.vgg19(), torchvision.models.alexnet()
     networks = {
-        "inception": Inception(None),
+        "inception": Inception(random_state()),
         "lpips": Lpips(alexnet.state_dict()),
         "vgg-content": VggContent(vgg.state_dict()),
     }
