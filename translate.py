@@ -17,9 +17,9 @@ from pathlib import Path
 
 from engine.command_line import Parser
 from engine.exits import DONE, SOME_FAILED, UserError, run_script
+from models.options import PRESERVED_COLOURS
 
 HEADER = ("picture", "reason")
-COLOURS = ("luminance", "moments")
 PRESERVE = (
     "keep the photograph's colours: take the translation's luminance alone (the default of the two), or give the "
     "paintings the photograph's colours first (moments)"
@@ -104,7 +104,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--style-weights", default="", metavar="0.7,0.3", help="one for each of --style")
     parser.add_argument("--alpha", type=float, default=1.0, help="0 to 1, how much of the style, for AdaIN (1)")
     parser.add_argument("--mask", nargs="+", default=(), type=Path, metavar="FILE|FOLDER", help=MASK)
-    parser.add_argument("--preserve-color", nargs="?", const="luminance", default="", choices=COLOURS, help=PRESERVE)
+    parser.add_argument(
+        "--preserve-color", nargs="?", const="luminance", default="", choices=PRESERVED_COLOURS, help=PRESERVE
+    )
     parser.add_argument("--set", nargs="+", default=(), metavar="key=value", help="changes of a recipe")
     parser.add_argument("--overwrite", action="store_true", help="replace translations that exist")
     return parser.parse_args()

@@ -26,6 +26,7 @@ class Metric:
     error: module and function, (set, real set) -> standard error.
     features, network: of metrics.features.NETWORKS.
     enough: with fewer pictures than this the value is biased, and is shown with a warning.
+    fewest: with fewer pictures than this in a set it has no meaning and is left out.
     equal: sets are cut to one size, because the value depends on it; the floor then is of as many.
     """
 
@@ -39,6 +40,7 @@ class Metric:
     network: str = ""
     of: tuple[str, ...] = ()
     enough: int = 1
+    fewest: int = 1
     equal: bool = False
 
 
@@ -49,27 +51,27 @@ METRICS = {
     "ssim_truth": Metric("SSIM to the truth", "truth", "higher", "", "metrics.ssim:ssim"),
     "kid": Metric(
         f"KID ({INCEPTION})", "paintings", "lower", "x1000", "metrics.kid:kernel_distance_x1000",
-        error="metrics.kid:standard_error_x1000", features="inception", enough=50,
+        error="metrics.kid:standard_error_x1000", features="inception", enough=50, fewest=6,
     ),
     "fid": Metric(
         f"FID ({INCEPTION})", "paintings", "lower", "", "metrics.frechet:frechet_distance",
-        features="inception", enough=2048,
+        features="inception", enough=2048, fewest=6,
     ),
     "precision": Metric(
         "precision, k = 5, Inception", "paintings", "higher", "", "metrics.manifold:precision",
-        features="inception", enough=500,
+        features="inception", enough=500, fewest=6,  # more than five neighbours
     ),
     "recall": Metric(
         "recall, k = 5, Inception", "paintings", "higher", "", "metrics.manifold:recall",
-        features="inception", enough=500,
+        features="inception", enough=500, fewest=6,  # more than five neighbours
     ),
     "density": Metric(
         "density, k = 5, Inception", "paintings", "higher", "", "metrics.manifold:density",
-        features="inception", enough=500,
+        features="inception", enough=500, fewest=6,  # more than five neighbours
     ),
     "coverage": Metric(
         "coverage, k = 5, Inception", "paintings", "higher", "", "metrics.manifold:coverage",
-        features="inception", enough=500,
+        features="inception", enough=500, fewest=6,  # more than five neighbours
     ),
     "swd": Metric(
         "sliced Wasserstein distance", "paintings", "lower", "x1000", "metrics.swd:sliced_wasserstein",

@@ -1,6 +1,6 @@
 """The features of FID: TensorFlow's Inception of 2015, pool3, 2048 numbers a picture (Heusel et al. 2017).
 
-Network and resize (TF's bilinear, without antialias) are torch-fidelity's, bit for bit the original's. Its own loading
+Network and resize (TF's bilinear, without antialias) are torch-fidelity's, which follows the original. Its own loading
 would run code in a weights file, so weights are read by engine.weights and handed over in memory.
 """
 

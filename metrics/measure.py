@@ -14,7 +14,6 @@ from metrics.sets import PictureSet, References, to_unit
 BOOTSTRAP_DRAWS = 1000
 FEWEST_PHOTOGRAPHS = 2
 FEWEST_PAINTINGS = 4  # two halves, each with a spread
-FEWEST_FOR_FEATURES = 6  # of a set: more than five neighbours
 
 
 class TooFewError(Exception):
@@ -136,8 +135,8 @@ class Evaluator:
         """The floor: one half of the real paintings against the other."""
         r = self.references
         half = len(r.paintings) // 2
-        if metric.features == "inception" and min(len(translations), half) < FEWEST_FOR_FEATURES:
-            least = f"{FEWEST_FOR_FEATURES} translations and {2 * FEWEST_FOR_FEATURES} paintings"
+        if min(len(translations), half) < metric.fewest:
+            least = f"{metric.fewest} translations and {2 * metric.fewest} paintings"
             raise TooFewError(f"{least} are needed, {len(translations)} and {len(r.paintings)} are there")
         n = min(len(translations), half) if metric.equal else len(translations)
         compare, represent = function(metric.compare), self._represent(metric)

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 from torchmetrics.functional.image.lpips import _LPIPS
 from torchvision.models.vgg import cfgs, make_layers
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from metrics.imagenet import ImageNetScale
+
 RELU4_1 = 20  # of torchvision's VGG-19
 
 
@@ -43,10 +43,9 @@ class VggContent(nn.Module):
         self.convolutions = make_layers(cfgs["E"])[: RELU4_1 + 1]
         wanted = {key: state[f"features.{key}"] for key in self.convolutions.state_dict()}
         self.convolutions.load_state_dict(wanted)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        self.scale = ImageNetScale()
 
     def forward(self, pictures: Tensor, photographs: Tensor) -> Tensor:
         """[N, 3, H, W] in [-1, 1], twice -> [N]; 0 means identical, about 2 nothing in common."""
-        a, b = (self.convolutions(((x + 1) / 2 - self.mean) / self.std) for x in (pictures, photographs))
+        a, b = (self.convolutions(self.scale(x)) for x in (pictures, photographs))
         return (a - b).square().mean(dim=(1, 2, 3)) / b.var(dim=(1, 2, 3), correction=0).clamp_min(1e-12)

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.vgg import cfgs, make_layers
 
+from metrics.imagenet import ImageNetScale
 from metrics.sets import to_unit
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RANDOM_FEATURES = 64
 LAYERS = (1, 6, 11, 18, 25)  # relu1_1, relu2_1, relu3_1, relu4_1, relu5_1 of a VGG-16
 DEEPEST = LAYERS[-1]
@@ -32,13 +32,12 @@ class RandomVGG16(nn.Module):
                     nn.init.kaiming_normal_(module.weight)
                     nn.init.zeros_(module.bias)
             self.register_buffer("projection", nn.init.orthogonal_(torch.empty(2 * 1472, RANDOM_FEATURES)))
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        self.scale = ImageNetScale()
         self.requires_grad_(False).eval()
 
     def forward(self, pictures: Tensor) -> Tensor:
         """uint8 [N, 3, H, W], sides at least 16 -> [N, 64]."""
-        x = ((to_unit(pictures) + 1) / 2 - self.mean) / self.std
+        x = self.scale(to_unit(pictures))
         found = []
         for index, module in enumerate(self.convolutions):
             x = module(x)

@@ -13,6 +13,8 @@ Positive = Annotated[int, Ge(1)]
 Weight = Annotated[float, Ge(0), Le(1e9)]
 Rate = Annotated[float, Gt(0), Le(1e3)]
 
+PRESERVED_COLOURS = ("luminance", "moments")  # how a translation can keep its photograph's colours
+
 
 class OptionsError(ValueError):
     """Options that do not fit together; the message names them and what would."""

@@ -24,9 +24,8 @@ from engine.run_folder import read_run_config
 from engine.schema import Config
 from models import METHODS, build_method
 from models.method import Method, Progress, Style
+from models.options import PRESERVED_COLOURS
 from models.style import keep_luminance, match_colours, merge, read_styles, share_out
-
-PRESERVED = ("", "luminance", "moments")
 
 
 class Translator:
@@ -77,8 +76,8 @@ class Translator:
             progress: is called while a picture is optimised.
             styles: instead of the translator's own.
         """
-        if preserve_color not in PRESERVED:
-            raise UserError(f"preserve_color = {preserve_color}: must be one of: {', '.join(filter(None, PRESERVED))}")
+        if preserve_color and preserve_color not in PRESERVED_COLOURS:
+            raise UserError(f"preserve_color = {preserve_color}: must be one of: {', '.join(PRESERVED_COLOURS)}")
         pictures = pictures.to(self.device)
         styles = self.styles if styles is None else styles
         if preserve_color == "moments" and len(pictures) > 1:  # whose colours differ
