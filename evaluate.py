@@ -163,7 +163,10 @@ def evaluate_one(candidate, references, evaluator, batch_size: int) -> tuple:
         for found in evaluator.measure(translations):
             metric = METRICS[found.key]
             row = {name: getattr(metric, name) for name in ("label", "better", "unit", "enough")}
-            (scores if isinstance(found, Score) else missing).append(row | dataclasses.asdict(found))
+            if isinstance(found, Score):
+                scores.append(row | dataclasses.asdict(dataclasses.replace(found, pictures=None)))
+            else:
+                missing.append(row | dataclasses.asdict(found))
             bar.update()
     few = slice(DETECTED)
     findings = [

@@ -17,21 +17,24 @@ class Metric:
     """A row of METRICS.
 
     against: what the translations are compared with: "truth" (the same scene in the other domain, where the data
-        knows it), "photographs" (their own inputs), "paintings" (held-out real ones, unpaired), or "scores" (it is made
-        of the scores that `of` names).
+        knows it), "photographs" (their own inputs), "paintings" (held-out real ones, unpaired), "domains" (a judge who
+        has learnt to tell them apart), or "scores" (it is made of the scores that `of` names).
     better: which way is better. For what is kept of the photograph, more is not always better: see the report.
     compare: module and function. Of pairs: (translations, partners) -> [N], with a network (network, translations,
-        partners) -> [N]. Against the paintings: (set, real set) -> float, of features where they are named, else of
-        pictures. Of scores: (a, b) -> float.
+        partners) -> [N]. Against the paintings: (set, real set) -> the distance; or [K], parts of equal weight whose
+        mean is the distance; or its value at each level by the level's name, whose mean it is; of features where they
+        are named, else of pictures. Of domains: (translations, photographs, paintings) -> [N]. Of scores: (a, b) ->
+        float.
     error: module and function, (set, real set) -> standard error.
     features, network: of metrics.features.NETWORKS.
     enough: with fewer pictures than this the value is biased, and is shown with a warning.
     fewest: with fewer pictures than this in a set it has no meaning and is left out.
+    smallest: px, side of the smallest pictures that it can be measured on.
     equal: sets are cut to one size, because the value depends on it; the floor then is of as many.
     """
 
     label: str
-    against: Literal["truth", "photographs", "paintings", "scores"]
+    against: Literal["truth", "photographs", "paintings", "domains", "scores"]
     better: Literal["higher", "lower"]
     unit: str
     compare: str
@@ -41,10 +44,13 @@ class Metric:
     of: tuple[str, ...] = ()
     enough: int = 1
     fewest: int = 1
+    smallest: int = 1
     equal: bool = False
 
 
 INCEPTION = "TF-2015 Inception 6726825d, TF bilinear 299 px"
+VGG19 = "VGG-19 dcbb9e9d"
+RANDOM = "random VGG-16 (seed 0)"
 
 METRICS = {
     "psnr_truth": Metric("PSNR to the truth", "truth", "higher", "dB", "metrics.psnr:psnr"),
@@ -73,14 +79,41 @@ METRICS = {
         "coverage, k = 5, Inception", "paintings", "higher", "", "metrics.manifold:coverage",
         features="inception", enough=500, fewest=6,  # more than five neighbours
     ),
+    "moments": Metric(
+        f"moment distance ({VGG19}, relu1_1 to relu4_1)", "paintings", "lower", "", "metrics.vgg_style:moment_distance",
+        features="vgg-moments",
+    ),
+    "gram": Metric(
+        f"Gram distance ({VGG19}, relu1_1 to relu4_1)", "paintings", "lower", "", "metrics.vgg_style:gram_distance",
+        features="vgg-gram",
+    ),
+    "deception": Metric(
+        f"deception rate (linear judge of {VGG19}'s moments)", "domains", "higher", "",
+        "metrics.deception:taken_for_paintings", features="vgg-moments", enough=100, fewest=10,
+    ),
+    "deception_classifier": Metric(
+        "deception rate (--classifier)", "paintings", "higher", "", "metrics.deception:share_of", features="classifier",
+    ),
     "swd": Metric(
         "sliced Wasserstein distance", "paintings", "lower", "x1000", "metrics.swd:sliced_wasserstein",
         enough=32, equal=True,
     ),
     "frechet_random": Metric(
-        "Frechet distance, random VGG-16 (seed 0), 64-d", "paintings", "lower", "",
-        "metrics.frechet:frechet_distance", features="random-vgg16",
+        f"Frechet distance, {RANDOM}, 64-d", "paintings", "lower", "",
+        "metrics.vgg_style:projected_frechet_distance", features="random-moments",
         enough=128, equal=True,  # twice the dimensions
+    ),
+    "moments_random": Metric(
+        f"moment distance, {RANDOM}, relu1_1 to relu5_1", "paintings", "lower", "",
+        "metrics.vgg_style:moment_distance", features="random-moments",
+    ),
+    "gram_random": Metric(
+        f"Gram distance, {RANDOM}, relu1_1 to relu5_1", "paintings", "lower", "",
+        "metrics.vgg_style:gram_distance", features="random-gram",
+    ),
+    "deception_random": Metric(
+        f"deception rate (linear judge of moments, {RANDOM})", "domains", "higher", "",
+        "metrics.deception:taken_for_paintings", features="random-moments", enough=100, fewest=10,
     ),
     "lpips": Metric(
         "LPIPS to the photograph (v0.1, AlexNet 7be5be79)", "photographs", "lower", "",
@@ -95,10 +128,14 @@ METRICS = {
         of=("lpips", "fid"), enough=2048,
     ),
     "ssim_content": Metric("SSIM to the photograph", "photographs", "higher", "", "metrics.ssim:ssim"),
+    "ms_ssim_content": Metric(
+        "MS-SSIM to the photograph", "photographs", "higher", "", "metrics.ssim:ms_ssim", smallest=161,
+    ),
     "gradient_correlation": Metric(
         "gradient correlation with the photograph", "photographs", "higher", "",
         "metrics.gradient:gradient_correlation",
     ),
+    "edge_f1": Metric("F1 of the photograph's edges", "photographs", "higher", "", "metrics.gradient:edge_f1"),
 }  # fmt: skip
 
 

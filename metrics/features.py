@@ -2,33 +2,61 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from engine.distributed import ALONE, Team
 from engine.weights import fetch, read_weights
 from metrics.sets import PictureSet, to_unit
 
 WITHOUT = "--without-pretrained"
-BATCH = 32  # pictures in one forward pass
+BATCH = 16  # pictures in one forward pass
+MOST_THREADS = 16  # that each work at a batch of their own
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Network:
-    """A row of NETWORKS: how to build it, and what it is in the label of a number and in the key of a cache."""
+    """A row of NETWORKS: how to build it, and what it is in the label of a number and in the key of a cache.
+
+    summed: of its features only the mean over a set is wanted, because those of each picture would fill the memory.
+    """
 
     build: Callable[[], nn.Module]
     identity: str
     pretrained: bool = True
+    summed: bool = False
 
 
-def _random_vgg16() -> nn.Module:
-    from metrics.random_vgg import RandomVGG16
+def _random_moments() -> nn.Module:
+    from metrics.vgg_style import VggMoments, random_vgg16
 
-    return RandomVGG16(seed=0)
+    return VggMoments(*random_vgg16(seed=0))
+
+
+def _random_gram() -> nn.Module:
+    from metrics.vgg_style import VggGram, random_vgg16
+
+    return VggGram(*random_vgg16(seed=0))
+
+
+def _vgg_moments() -> nn.Module:
+    from metrics.vgg_style import VggMoments, vgg19
+
+    return VggMoments(*vgg19(read_weights(fetch("vgg19", WITHOUT))))
+
+
+def _vgg_gram() -> nn.Module:
+    from metrics.vgg_style import VggGram, vgg19
+
+    return VggGram(*vgg19(read_weights(fetch("vgg19", WITHOUT))))
 
 
 def _inception() -> nn.Module:
@@ -50,7 +78,10 @@ def _vgg_content() -> nn.Module:
 
 
 NETWORKS = {
-    "random-vgg16": Network(_random_vgg16, "random VGG-16 (seed 0), 64-d", pretrained=False),
+    "random-moments": Network(_random_moments, "random VGG-16 (seed 0), moments", pretrained=False),
+    "random-gram": Network(_random_gram, "random VGG-16 (seed 0), Gram", pretrained=False, summed=True),
+    "vgg-moments": Network(_vgg_moments, "VGG-19 dcbb9e9d, moments"),
+    "vgg-gram": Network(_vgg_gram, "VGG-19 dcbb9e9d, Gram", summed=True),
     "inception": Network(_inception, "TF-2015 Inception 6726825d, pool3, TF bilinear 299 px"),
     "lpips": Network(_lpips, "LPIPS v0.1, AlexNet 7be5be79"),
     "vgg-content": Network(_vgg_content, "VGG-19 dcbb9e9d, relu4_1"),
@@ -69,50 +100,86 @@ class FeatureStore:
     Args:
         cache: a folder for features, by the content of the set and the network; None keeps them in memory only.
         pretrained: False leaves out what needs weights that others have trained.
+        team: processes that share the work.
+        networks: by name, as NETWORKS.
     """
 
-    def __init__(self, device: torch.device, cache: Path | None = None, pretrained: bool = True):
+    def __init__(
+        self,
+        device: torch.device,
+        cache: Path | None = None,
+        pretrained: bool = True,
+        team: Team = ALONE,
+        networks: Mapping[str, Network] = NETWORKS,
+    ):
         self.device = device
         self.cache = cache
         self.pretrained = pretrained
-        self._networks: dict[str, nn.Module | Exception] = {}
+        self.team = team
+        self.networks = networks
+        self._built: dict[str, nn.Module | Exception] = {}
         self._features: dict[tuple[str, str], Tensor] = {}
 
     def network(self, name: str) -> nn.Module:
         """Raises WeightsError or LeftOutError, each time the same without trying again."""
-        if name not in self._networks:
+        if name not in self._built:
             try:
-                if NETWORKS[name].pretrained and not self.pretrained:
+                if self.networks[name].pretrained and not self.pretrained:
                     raise LeftOutError(f"left out by {WITHOUT}")
-                self._networks[name] = NETWORKS[name].build().to(self.device).eval().requires_grad_(False)
+                built = self.team.agree(self.networks[name].build)
+                self._built[name] = built.to(self.device).eval().requires_grad_(False)
             except Exception as error:
                 if not hasattr(error, "exit_code"):
                     raise
-                self._networks[name] = error
-        found = self._networks[name]
+                self._built[name] = error
+        found = self._built[name]
         if isinstance(found, Exception):
             raise found
         return found
 
     def features(self, name: str, pictures: PictureSet) -> Tensor:
-        """float64 [N, D] on the CPU."""
+        """float64 [N, D] on the CPU; [1, D], their mean, where the network's are `summed`."""
         key = (name, pictures.key)
         if key not in self._features:
             network = self.network(name)
             file = self._file(name, pictures)
-            found = _read(file)
+            found = self.team.once(lambda: _read(file))
             if found is None:
-                with torch.inference_mode():
-                    batches = pictures.batches(BATCH, self.device)
-                    found = torch.cat([network(batch).cpu() for batch in batches])
-                _write(file, found)
+                found = self._compute(network, pictures, self.networks[name].summed)
+                if self.team.leads:
+                    _write(file, found)
             self._features[key] = found
         return self._features[key].double()
+
+    def _compute(self, network: nn.Module, pictures: PictureSet, summed: bool) -> Tensor:
+        def work(batch: Tensor) -> Tensor:
+            found = network(batch.to(self.device)).cpu()
+            return found.double().sum(dim=0) if summed else found
+
+        found = self.map(work, pictures.pixels.split(BATCH))
+        return (sum(found) / len(pictures)).unsqueeze(0) if summed else torch.cat(found)
+
+    def map(self, work: Callable[[Item], Tensor], items: Sequence[Item]) -> list[Tensor]:
+        """[work(item) for item in items] in inference mode, shared by the team. On a CPU batches are done side by side,
+        each by one thread: that is faster than all threads at one batch."""
+        if self.device.type != "cpu":
+            return self.team.map(torch.inference_mode()(work), items)
+        threads = torch.get_num_threads()
+
+        def run(work: Callable[[Item], Tensor], own: Sequence[Item]) -> Sequence[Tensor]:
+            count = max(1, min(threads, MOST_THREADS, len(own)))
+            with ThreadPoolExecutor(count, initializer=lambda: torch.set_num_threads(threads // count)) as pool:
+                return list(pool.map(torch.inference_mode()(work), own))
+
+        try:
+            return self.team.map(work, items, run)
+        finally:
+            torch.set_num_threads(threads)
 
     def _file(self, name: str, pictures: PictureSet) -> Path | None:
         if self.cache is None:
             return None
-        text = f"{NETWORKS[name].identity} {pictures.key} {torch.__version__} {self.device.type}"
+        text = f"{self.networks[name].identity} {pictures.key} {torch.__version__} {self.device.type}"
         return self.cache / f"{hashlib.sha256(text.encode()).hexdigest()}.pt"
 
 

@@ -10,26 +10,26 @@ from torch import Tensor
 NEAREST = 5
 
 
-def precision(generated: Tensor, real: Tensor) -> float:
+def precision(generated: Tensor, real: Tensor) -> Tensor:
     """The share of generated pictures that lie among the real ones: within the distance of some real picture to its
-    fifth-nearest real one. [N, D] and [M, D], more than NEAREST each."""
-    return float((_distances(real, generated) < _radii(real).unsqueeze(1)).any(dim=0).double().mean())
+    fifth-nearest real one. [N, D] and [M, D], more than NEAREST each -> [N] of 0 and 1, whose mean is the share."""
+    return (_distances(real, generated) < _radii(real).unsqueeze(1)).any(dim=0).double()
 
 
-def recall(generated: Tensor, real: Tensor) -> float:
-    """The share of real pictures that lie among the generated ones."""
+def recall(generated: Tensor, real: Tensor) -> Tensor:
+    """The share of real pictures that lie among the generated ones: [M] of 0 and 1."""
     return precision(real, generated)
 
 
-def density(generated: Tensor, real: Tensor) -> float:
-    """How many real neighbourhoods a generated picture lies in, in units of the expected NEAREST; about 1 for one
-    distribution, and not misled by single outliers as precision is."""
-    return float((_distances(real, generated) < _radii(real).unsqueeze(1)).double().sum(dim=0).mean() / NEAREST)
+def density(generated: Tensor, real: Tensor) -> Tensor:
+    """How many real neighbourhoods each generated picture lies in, in units of the expected NEAREST: [N], on average
+    about 1 for one distribution, and not misled by single outliers as precision is."""
+    return (_distances(real, generated) < _radii(real).unsqueeze(1)).double().sum(dim=0) / NEAREST
 
 
-def coverage(generated: Tensor, real: Tensor) -> float:
-    """The share of real pictures whose neighbourhood holds a generated one."""
-    return float((_distances(real, generated).min(dim=1).values < _radii(real)).double().mean())
+def coverage(generated: Tensor, real: Tensor) -> Tensor:
+    """The share of real pictures whose neighbourhood holds a generated one: [M] of 0 and 1."""
+    return (_distances(real, generated).min(dim=1).values < _radii(real)).double()
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:

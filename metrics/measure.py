@@ -1,7 +1,7 @@
 """All metrics of a set of translations, each beside the values that give it a meaning."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -28,18 +28,25 @@ class MetricError(ValueError):
     exit_code = 2
 
 
+Anchors = dict[str, float | None]
+Found = float | Tensor | dict[str, float]  # what a comparison gives: see METRICS
+
+
 @dataclass(frozen=True)
 class Score:
     """One metric.
 
-    value: of the translations; interval: its 95 % interval (paired metrics: by bootstrap over pictures; else, where a
+    value: of the translations; interval: its 95 % interval (of a mean over pictures by bootstrap; else, where a
         standard error is known, 1.96 of it to either side).
     untouched: of the photographs, as if doing nothing were a method.
     truth: of the true paintings, as if they were the translations; None where no truth is known.
     real: real against real. For distributions, one half of the real paintings against the other half: the floor
-        of so few pictures. For the truth, another painting of the same scene: the ceiling. For the content, each
-        photograph against another one's scene: what having nothing in common scores.
+        of so few pictures. For a judge, how many of the paintings he takes for such. For the truth, another painting of
+        the same scene: the ceiling. For the content, each photograph against another one's scene: what having nothing
+        in common scores.
     n: pictures compared.
+    levels: of a metric with levels, by name: value, untouched, truth and real of each.
+    pictures: float64 [N], of each translation, for metrics that compare one by one; else None.
     """
 
     key: str
@@ -49,6 +56,8 @@ class Score:
     truth: float | None
     real: float | None
     n: int
+    levels: dict[str, Anchors] = field(default_factory=dict)
+    pictures: Tensor | None = field(default=None, repr=False, compare=False)
 
     @property
     def metric(self) -> Metric:
@@ -82,7 +91,7 @@ class Evaluator:
         check_enough(len(references.photographs), len(references.paintings))
         self.references = references
         self.store = store
-        self._anchors: dict[tuple[str, str], float] = {}
+        self._anchors: dict[tuple[str, str], Found] = {}
 
     def measure(self, translations: PictureSet) -> Iterator[Score | Missing]:
         """Every row of METRICS that the data allows, in the table's order."""
@@ -90,6 +99,8 @@ class Evaluator:
         for key, metric in METRICS.items():
             if metric.against == "truth" and self.references.truths is None:
                 continue
+            if metric.features and metric.features not in self.store.networks:
+                continue  # one that nobody has given
             try:
                 score = self._score(key, metric, translations, found)
             except Exception as error:
@@ -104,66 +115,116 @@ class Evaluator:
     def _score(self, key: str, metric: Metric, translations: PictureSet, found: dict[str, Score]) -> Score | None:
         if metric.against == "scores":
             return _of_scores(key, metric, [found.get(part) for part in metric.of])
+        side = min(translations.pixels.shape[-2:])
+        if side < metric.smallest:
+            raise TooFewError(f"pictures of at least {metric.smallest} px are needed, these have {side}")
         if metric.against == "paintings":
             return self._distribution(key, metric, translations)
+        if metric.against == "domains":
+            return self._judged(key, metric, translations)
         return self._paired(key, metric, translations)
 
     def _paired(self, key: str, metric: Metric, translations: PictureSet) -> Score:
         r = self.references
         partners = r.truths if metric.against == "truth" else r.photographs
-        values = self._compare(metric, translations, partners)
-        truth = real = None
-        untouched = self._anchor(key, "untouched", lambda: _mean(self._compare(metric, r.photographs, partners)))
-        if metric.against == "photographs":
-            unrelated = partners.rolled()
-            real = self._anchor(key, "real", lambda: _mean(self._compare(metric, unrelated, partners)))
-            if r.truths is not None:
-                truth = self._anchor(key, "truth", lambda: _mean(self._compare(metric, r.truths, partners)))
-        elif r.other_truths is not None:
-            real = self._anchor(key, "real", lambda: _mean(self._compare(metric, r.other_truths, partners)))
-        return Score(key, _mean(values), bootstrap_interval(values), untouched, truth, real, len(values))
 
-    @torch.inference_mode()
+        def compare(pictures: PictureSet) -> Tensor:
+            return self._compare(metric, pictures, partners)
+
+        others = {"untouched": r.photographs}
+        if metric.against == "photographs":
+            others |= {"truth": r.truths, "real": partners.rolled()}
+        else:
+            others |= {"real": r.other_truths}
+        return self._put_together(key, compare, translations, others, len(translations), paired=True)
+
     def _compare(self, metric: Metric, pictures: PictureSet, partners: PictureSet) -> Tensor:
         """[N] on the CPU."""
         compare = function(metric.compare)
         first = (self.store.network(metric.network),) if metric.network else ()
-        pairs = zip(*(x.batches(BATCH, self.store.device) for x in (pictures, partners)), strict=True)
-        return torch.cat([compare(*first, to_unit(a), to_unit(b)).cpu() for a, b in pairs])
+
+        def work(pair: tuple[Tensor, Tensor]) -> Tensor:
+            a, b = (to_unit(x.to(self.store.device)) for x in pair)
+            return compare(*first, a, b).cpu()
+
+        pairs = list(zip(*(x.pixels.split(BATCH) for x in (pictures, partners)), strict=True))
+        return torch.cat(self.store.map(work, pairs)).double()
 
     def _distribution(self, key: str, metric: Metric, translations: PictureSet) -> Score:
         """The floor: one half of the real paintings against the other."""
         r = self.references
         half = len(r.paintings) // 2
-        if min(len(translations), half) < metric.fewest:
-            least = f"{metric.fewest} translations and {2 * metric.fewest} paintings"
-            raise TooFewError(f"{least} are needed, {len(translations)} and {len(r.paintings)} are there")
+        self._check_number(metric, len(translations), half, f"{2 * metric.fewest} paintings")
         n = min(len(translations), half) if metric.equal else len(translations)
-        compare, represent = function(metric.compare), self._represent(metric)
         first, second = r.paintings.take(slice(half)), r.paintings.take(slice(half, 2 * half))
         real = first.take(slice(n)) if metric.equal else r.paintings
+        represent = self._represent(metric)
 
-        def distance(pictures: PictureSet, to: PictureSet = real) -> float:
-            return compare(represent(pictures.take(slice(n))), represent(to))
+        def compare(pictures: PictureSet) -> Found:
+            to = first if pictures is second and not metric.equal else real
+            a, b = represent(pictures.take(slice(n))), represent(to)
+            return self.store.team.once(lambda: function(metric.compare)(a, b))
 
-        floor = self._anchor(key, "real", lambda: distance(second, real if metric.equal else first))
-        untouched = self._anchor(key, "untouched", lambda: distance(r.photographs))
-        truth = None if r.truths is None else self._anchor(key, "truth", lambda: distance(r.truths))
-        value, interval = distance(translations), None
+        others = {"untouched": r.photographs, "truth": r.truths, "real": second}
+        score = self._put_together(key, compare, translations, others, n)
         if metric.error:
-            margin = 1.96 * function(metric.error)(represent(translations), represent(real))
-            interval = (value - margin, value + margin)
-        return Score(key, value, interval, untouched, truth, floor, n)
+            error = function(metric.error)
+            a, b = represent(translations), represent(real)
+            margin = 1.96 * self.store.team.once(lambda: error(a, b))
+            score = replace(score, interval=(score.value - margin, score.value + margin))
+        return score
+
+    def _judged(self, key: str, metric: Metric, translations: PictureSet) -> Score:
+        r, represent = self.references, self._represent(metric)
+        self._check_number(metric, len(translations), len(r.paintings), f"{metric.fewest} paintings")
+
+        def compare(pictures: PictureSet) -> Tensor:
+            sets = [represent(each) for each in (pictures, r.photographs, r.paintings)]
+            return self.store.team.once(lambda: function(metric.compare)(*sets))
+
+        others = {"untouched": r.photographs, "truth": r.truths, "real": r.paintings}
+        return self._put_together(key, compare, translations, others, len(translations))
+
+    def _put_together(
+        self,
+        key: str,
+        compare: Callable[[PictureSet], Found],
+        translations: PictureSet,
+        others: dict[str, PictureSet | None],
+        n: int,
+        paired: bool = False,
+    ) -> Score:
+        """A score with its anchors, the comparisons of `others`."""
+        for kind, pictures in others.items():
+            if pictures is not None and (key, kind) not in self._anchors:
+                self._anchors[key, kind] = compare(pictures)
+        anchors = {kind: self._anchors.get((key, kind)) for kind in ("untouched", "truth", "real")}
+        found = compare(translations)
+        levels = {}
+        if isinstance(found, dict):
+            levels = {
+                level: {"value": value} | {kind: None if x is None else x[level] for kind, x in anchors.items()}
+                for level, value in found.items()
+            }
+        return Score(
+            key,
+            _mean(found),
+            bootstrap_interval(found) if isinstance(found, Tensor) else None,
+            **{kind: None if x is None else _mean(x) for kind, x in anchors.items()},
+            n=n,
+            levels=levels,
+            pictures=found if paired else None,
+        )
+
+    def _check_number(self, metric: Metric, num_translations: int, num_paintings: int, wanted_paintings: str) -> None:
+        if min(num_translations, num_paintings) < metric.fewest:
+            there = f"{num_translations} and {len(self.references.paintings)} are there"
+            raise TooFewError(f"{metric.fewest} translations and {wanted_paintings} are needed, {there}")
 
     def _represent(self, metric: Metric) -> Callable[[PictureSet], Tensor]:
         if metric.features:
             return lambda pictures: self.store.features(metric.features, pictures)
         return lambda pictures: pixels(pictures, self.store.device)
-
-    def _anchor(self, key: str, kind: str, compute: Callable[[], float]) -> float:
-        if (key, kind) not in self._anchors:
-            self._anchors[key, kind] = compute()
-        return self._anchors[key, kind]
 
 
 def by_network(network: nn.Module, pictures: Tensor, partners: Tensor) -> Tensor:
@@ -186,11 +247,13 @@ def _of_scores(key: str, metric: Metric, parts: list[Score | None]) -> Score | N
 
 def bootstrap_interval(values: Tensor, seed: int = 0) -> tuple[float, float]:
     """95 % interval of the mean of [N] values under resampling of the pictures (Efron 1979, percentiles)."""
-    draws = np.random.default_rng(seed).integers(len(values), size=(BOOTSTRAP_DRAWS, len(values)))
-    means = values.double().cpu().numpy()[draws].mean(axis=1)
+    generator = np.random.default_rng(seed)
+    numbers = values.double().cpu().numpy()
+    means = [numbers[generator.integers(len(numbers), size=len(numbers))].mean() for _ in range(BOOTSTRAP_DRAWS)]
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
 
 
-def _mean(values: Tensor) -> float:
-    return float(torch.as_tensor(values).double().mean())
+def _mean(found: Found) -> float:
+    values = list(found.values()) if isinstance(found, dict) else found
+    return float(torch.as_tensor(values, dtype=torch.double).mean())

@@ -21,7 +21,7 @@ OURS_BESIDES = {
     "models/translator.py": ("data", "engine"),
     "models/style.py": ("data", "engine"),
     "models/candidate.py": ("data", "engine"),
-    "metrics/features.py": ("engine.weights",),
+    "metrics/features.py": ("engine.weights", "engine.distributed"),
     "models/networks/vgg_weights.py": ("engine.checkpoint", "engine.weights"),
 }
 
@@ -30,7 +30,7 @@ DOORS = {
     "PIL": ("data/", "engine/", "models/translator.py", "models/style.py", "evaluate.py"),
     "albumentations": ("data/transforms.py",),
     "pyarrow": ("data/wikiart_shards.py",),
-    "torchvision": ("data/", "metrics/random_vgg.py", "metrics/perceptual.py"),
+    "torchvision": ("data/", "metrics/vgg_style.py", "metrics/perceptual.py"),
     "torchmetrics": ("metrics/",),
     "torch_fidelity": ("metrics/inception.py",),
     "wandb": ("engine/wandb_run.py",),
