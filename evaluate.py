@@ -4,13 +4,15 @@
     evaluate.py runs/demo runs/demo_johnson --report runs/comparison
     evaluate.py runs/demo somebodys/pictures --report runs/comparison
     evaluate.py somebodys/pictures --content photographs/ --style paintings/ --size 256 --report runs/theirs
+    evaluate.py runs/demo official/latest_net_G_A.pth --report runs/comparison
     evaluate.py configs/gatys.yaml --set run=runs/gatys data.content.root=PHOTOGRAPHS data.style.root=PAINTINGS
     evaluate.py runs/demo --show        print the table of the last report
 
 Photographs and paintings are the held-out parts of the first run's own data, at the size of its training, or --content
 and --style. A method that takes its style from pictures gets a painting of the training part for each photograph, drawn
 by the run's seed. The recipe of a method that is not trained becomes a run folder. Finished pictures, of whatever
-program, bear the photographs' names, in any format.
+program, bear the photographs' names, in any format. Official weights are files of junyanz/pytorch-CycleGAN-and-pix2pix
+(latest_net_G.pth, latest_net_G_A.pth); like finished pictures they have no data and no place for a report of their own.
 """
 
 import argparse
@@ -43,7 +45,8 @@ def parse_arguments() -> argparse.Namespace:
         "runs",
         nargs="+",
         metavar="RUN",
-        help="a run folder of train.py, the recipe of an untrained method, or a folder of finished pictures",
+        help="a run folder of train.py, the recipe of an untrained method, official weights of CycleGAN (.pth), or a "
+        "folder of finished pictures",
     )
     parser.add_argument("--content", metavar="PHOTOGRAPHS", help="instead of the held-out ones of the first run's data")
     parser.add_argument("--style", metavar="PAINTINGS", help="instead of the held-out ones of the first run's data")
@@ -79,7 +82,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     candidates = [open_candidate(run, arguments.set if run.endswith(".yaml") else (), arguments.device)
                   for run in arguments.runs]  # fmt: skip
     if arguments.report is None and (homeless := [each.path for each in candidates if each.report is None]):
-        raise UserError(f"{homeless[0]}: nothing is written into a folder of finished pictures; give --report DIR")
+        raise UserError(f"{homeless[0]}: nothing is written into or beside what is no run; give --report DIR")
     for folder in filter(None, [*(each.report for each in candidates), arguments.report]):
         check_report_folder(folder)
     opened = [(each, read_references(each, candidates, arguments)) for each in candidates]

@@ -4,9 +4,12 @@
     translate.py runs/demo paintings/ photographs/ --direction painting2photo
     translate.py configs/gatys.yaml photographs/ paintings/ --style starry-night.jpg
     translate.py runs/adain photographs/ paintings/ --style a.jpg b.jpg --mask left.png right.png
+    translate.py latest_net_G.pth photographs/ paintings/
 
 Nested folders are mirrored, names and sizes are kept. Pictures that are there already are skipped, so the same
 command goes on where it was stopped. A bad file costs only itself: it is listed in failures.csv (exit code 3).
+Official weights are files of junyanz/pytorch-CycleGAN-and-pix2pix (latest_net_G.pth, latest_net_G_A.pth,
+latest_net_G_B.pth); each holds one direction.
 """
 
 import argparse
@@ -93,7 +96,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "run",
         metavar="RUN",
-        help="a run folder of train.py, one of its checkpoints, or the recipe of an untrained method",
+        help="a run folder of train.py, one of its checkpoints, the recipe of an untrained method, or official weights "
+        "of CycleGAN (.pth)",
     )
     parser.add_argument("input", metavar="INPUT", type=Path, help="a picture or a folder, searched with its subfolders")
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="a folder; for one picture also a file")

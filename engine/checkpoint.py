@@ -33,6 +33,10 @@ class CheckpointError(UserError):
     """A checkpoint cannot be read; the message names the file and what is wrong with it."""
 
 
+class ForeignFileError(CheckpointError):
+    """A file that bears no name of ours, and has no checksum or holds something else; it may be somebody else's."""
+
+
 class SaveError(OSError):
     """A checkpoint could not be written; the earlier ones are whole."""
 
@@ -67,13 +71,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Check and read one checkpoint; tensors are on the CPU.
 
     Raises:
-        CheckpointError: missing, truncated, changed since it was written, or not one of ours.
+        CheckpointError: missing, truncated, changed since it was written, or not one of ours (ForeignFileError, where
+            even its name is not).
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
     expected = _checksum_path(path)
+    unlike_ours = CheckpointError if _NAME.fullmatch(path.name) else ForeignFileError
     if not expected.is_file():
-        raise CheckpointError(f"{path}: its checksum {expected.name} is missing")
+        raise unlike_ours(f"{path}: its checksum {expected.name} is missing")
     try:
         undamaged = expected.read_text(errors="replace").split()[:1] == [_sha256(path)]
     except OSError as error:
@@ -85,7 +91,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # foreign bytes make the reader raise almost anything
         raise CheckpointError(f"{path}: is not a checkpoint ({type(error).__name__} while reading)") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: is not a checkpoint of this version (format {FORMAT})")
+        kind = CheckpointError if isinstance(state, dict) and "format" in state else unlike_ours
+        raise kind(f"{path}: is not a checkpoint of this version (format {FORMAT})")
     return state
 
 

@@ -58,7 +58,8 @@ def load_translator(
     """A trained run folder as a function of a picture: `load_translator("runs/demo")(pil_image)`.
 
     Args:
-        run: the folder that train.py made, one of its checkpoints, or the recipe of a method that is not trained.
+        run: the folder that train.py made, one of its checkpoints, the recipe of a method that is not trained, or
+            official weights of CycleGAN (`models/official.py`).
         direction: one of the method's directions; None takes its first ("photo2painting").
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" ...
         style: paintings, or folders of them, for a method that takes its style from pictures.

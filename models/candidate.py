@@ -1,4 +1,4 @@
-"""What evaluate.py measures: a run, the recipe of an untrained method, or a folder of finished pictures.
+"""What evaluate.py measures: a run, the recipe of an untrained method, official weights, or finished pictures.
 
 With `models/translator.py` it brings checkpoints and pictures together.
 """
@@ -22,6 +22,7 @@ from engine.run_folder import RunFolder, read_run_config
 from engine.schema import DataConfig
 from models import METHODS
 from models.method import Style
+from models.official import Official
 from models.translator import Translator, load
 
 
@@ -75,6 +76,16 @@ class RunCandidate:
             with RunFolder(self.translator.config) as made:
                 made.start()
                 made.finish(0)
+
+
+class WeightsCandidate(RunCandidate):
+    """Official weights: a file without data of its own, beside which nothing is written."""
+
+    report = None
+    data = None
+
+    def facts(self) -> dict[str, object]:
+        return {key: fact for key, fact in super().facts().items() if key in ("run", "method", "networks")}
 
 
 @dataclass(frozen=True)
@@ -148,6 +159,10 @@ def open_candidate(target: str, settings: Sequence[str], device: str) -> RunCand
         if not find_pictures(path):
             raise UserError(f"{path}: is neither a run (no config.yaml) nor a folder of pictures")
         return FolderCandidate(path)
+    if path.is_file():
+        translator = load(target, device=device, style=None)
+        if isinstance(translator.method, Official):
+            return WeightsCandidate(path, translator)
     read_run_config(path)  # a checkpoint alone has no folder for a report
     if not os.access(path, os.W_OK):
         raise UserError(f"{path}: cannot be written to; its report has no place")

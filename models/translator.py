@@ -1,4 +1,4 @@
-"""A trained run as a function of a picture: what users, translate.py and evaluate.py call.
+"""A trained run, or official weights, as a function of a picture: what users, translate.py and evaluate.py call.
 
 It brings a checkpoint (engine) and pictures (data) together, with `models/style.py` for the paintings.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from data import SOURCES
 from data.images import normalise, to_picture, to_rgb, to_tensor
-from engine.checkpoint import CheckpointError, load_checkpoint, newest_checkpoint
+from engine.checkpoint import CheckpointError, ForeignFileError, load_checkpoint, newest_checkpoint
 from engine.config import config_from_dict, load_config
 from engine.device import choose_device
 from engine.exits import UserError
@@ -24,6 +24,7 @@ from engine.run_folder import read_run_config
 from engine.schema import Config
 from models import METHODS, build_method
 from models.method import Method, Progress, Style
+from models.official import Official, open_official
 from models.options import PRESERVED_COLOURS
 from models.style import keep_luminance, match_colours, merge, read_styles, share_out
 
@@ -34,7 +35,8 @@ class Translator:
     >>> painter = load_translator("runs/demo")
     >>> painting = painter(Image.open("photograph.jpg"))
 
-    step: training steps of the weights; config: of the run; styles: those that were given, for methods that need them.
+    step: training steps of the weights, 0 if unknown; config: of the run; styles: those that were given, for methods
+    that need them.
     """
 
     def __init__(
@@ -127,7 +129,8 @@ def load(
     strength: float = 1.0,
     settings: Sequence[str] = (),
 ) -> Translator:
-    """The newest good checkpoint of a run folder, one checkpoint file, or a recipe; see models.load_translator.
+    """The newest good checkpoint of a run folder, one checkpoint, official weights, or a recipe; see
+    models.load_translator.
 
     Args:
         style: None if it is given later, with each call of `translate`.
@@ -157,7 +160,7 @@ def _open(path: Path, settings: Sequence[str]) -> tuple[Method, Config, int]:
     if settings:
         raise UserError(f"{settings[0]}: settings change a recipe; {path} is a run, whose settings are in config.yaml")
     if path.is_file():
-        return _from_checkpoint(path, load_checkpoint(path))
+        return _from_file(path)
     config = config_from_dict(read_run_config(path), str(path / "config.yaml"), METHODS, SOURCES)
     if not METHODS[config.method.name].is_trained:
         return build_method(config.method), config, 0
@@ -166,6 +169,16 @@ def _open(path: Path, settings: Sequence[str]) -> tuple[Method, Config, int]:
         say(f"passed over: {problem}")
     if state is None:
         raise CheckpointError(f"{path / 'checkpoints'}: no good checkpoint yet; train.py writes them")
+    return _from_checkpoint(path, state)
+
+
+def _from_file(path: Path) -> tuple[Method, Config, int]:
+    """One of our checkpoints, or official weights, whatever their names."""
+    try:
+        state = load_checkpoint(path)
+    except ForeignFileError:
+        method = open_official(path)
+        return method, Config(method=method.options), 0
     return _from_checkpoint(path, state)
 
 
@@ -181,7 +194,8 @@ def _from_checkpoint(path: Path, state: dict) -> tuple[Method, Config, int]:
 
 def _choose(direction: str | None, method: Method) -> str:
     if direction is not None and direction not in method.directions:
-        raise UserError(f"direction = {direction}: not one of: {', '.join(method.directions)}")
+        alone = "; official weights hold one, that of their training" if isinstance(method, Official) else ""
+        raise UserError(f"direction = {direction}: not one of: {', '.join(method.directions)}{alone}")
     return direction or method.directions[0]
 
 

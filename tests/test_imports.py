@@ -21,6 +21,7 @@ OURS_BESIDES = {
     "models/translator.py": ("data", "engine"),
     "models/style.py": ("data", "engine"),
     "models/candidate.py": ("data", "engine"),
+    "models/official.py": ("engine.weights",),
     "metrics/features.py": ("engine.weights", "engine.distributed"),
     "models/networks/vgg_weights.py": ("engine.checkpoint", "engine.weights"),
 }
