@@ -6,7 +6,9 @@
     evaluate.py somebodys/pictures --content photographs/ --style paintings/ --size 256 --report runs/theirs
     evaluate.py runs/demo official/latest_net_G_A.pth --report runs/comparison
     evaluate.py configs/gatys.yaml --set run=runs/gatys data.content.root=PHOTOGRAPHS data.style.root=PAINTINGS
+    evaluate.py runs/demo --classifier runs/vgg_wikiart --classes claude-monet
     evaluate.py runs/demo --show        print the table of the last report
+    torchrun --nproc-per-node=4 evaluate.py runs/demo       shared by four processes or GPUs; the same numbers
 
 Photographs and paintings are the held-out parts of the first run's own data, at the size of its training, or --content
 and --style. A method that takes its style from pictures gets a painting of the training part for each photograph, drawn
@@ -20,13 +22,15 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from engine.command_line import Parser
 from engine.exits import DONE, USER_ERROR, UserError, run_script
 
 GRID_ROWS = 8
-DETECTED = 512  # pictures that the detectors look at
+DEFAULT_SIZE = 256  # px
 FEWEST = 4  # pictures: two halves of two
 
 
@@ -53,6 +57,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=0, help="px of --content and --style (the first run's, else 256)")
     parser.add_argument("--report", type=Path, metavar="DIR", help="a report of all of them, side by side")
     parser.add_argument("--pictures", type=int, default=0, help="held-out pictures a domain (default: all)")
+    parser.add_argument("--classifier", type=Path, metavar="RUN", help="of vgg_finetune: another judge of deception")
+    parser.add_argument(
+        "--classes", nargs="+", default=(), metavar="NAME", help="that count as deceived (those of the real paintings)"
+    )
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--set", nargs="+", default=(), metavar="key=value", help="changes of a recipe")
@@ -76,119 +84,38 @@ def show(arguments: argparse.Namespace) -> int:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """What can be wrong is found out before anything slow is done: of all runs first the folders, then the pictures."""
+    from engine.distributed import join_team
     from engine.report import check_report_folder
     from models.candidate import open_candidate
 
-    candidates = [open_candidate(run, arguments.set if run.endswith(".yaml") else (), arguments.device)
-                  for run in arguments.runs]  # fmt: skip
-    if arguments.report is None and (homeless := [each.path for each in candidates if each.report is None]):
-        raise UserError(f"{homeless[0]}: nothing is written into or beside what is no run; give --report DIR")
-    for folder in filter(None, [*(each.report for each in candidates), arguments.report]):
-        check_report_folder(folder)
-    opened = [(each, read_references(each, candidates, arguments)) for each in candidates]
-    if arguments.report:
-        refuse_other_pictures(opened)
-    found = list(evaluate_all(opened, arguments))
-    if arguments.report:
-        compare(found, arguments.report)
-    else:
-        for (evaluation, *_), candidate in zip(found, candidates, strict=True):
-            print_scores([evaluation], candidate.report)
-    wanted = [each for each in found[0][0].missing if each["wanted"]]
-    for each in wanted:
+    with join_team() as team:
+        candidates = [open_candidate(run, arguments.set if run.endswith(".yaml") else (), arguments.device)
+                      for run in arguments.runs]  # fmt: skip
+        if arguments.report is None and (homeless := [each.path for each in candidates if each.report is None]):
+            raise UserError(f"{homeless[0]}: nothing is written into or beside what is no run; give --report DIR")
+        for folder in filter(None, [*(each.report for each in candidates), arguments.report]):
+            team.once(lambda folder=folder: check_report_folder(folder))
+        opened = [(each, references_of(each, candidates, arguments)) for each in candidates]
+        if arguments.report:
+            refuse_other_pictures(opened)
+        found = list(evaluate_all(opened, arguments, team))
+        if team.leads:
+            write_reports(candidates, found, arguments.report)
+    wanted = [each for each in found[0].evaluation.missing if each["wanted"]]
+    for each in wanted if team.leads else ():
         print(f"error: not measured: {each['label']}: {each['reason']}", file=sys.stderr)
     return USER_ERROR if wanted else DONE
 
 
-def read_references(candidate, candidates: list, arguments: argparse.Namespace):
+def references_of(candidate, candidates: list, arguments: argparse.Namespace):
     """What a candidate is measured by: the pictures of the command line, of its own data, or of the first run's."""
-    from data import open_source
-    from data.loader import read_pictures
-    from data.options import FolderOptions
-    from data.source import SourceWithTruth
-    from metrics.measure import check_enough
-    from metrics.sets import PictureSet, References
+    from metrics.references import read_references
 
     data = candidate.data or next((each.data for each in candidates if each.data), None)
     given = {"content": arguments.content, "style": arguments.style}
     if data is None and not all(given.values()):
         raise UserError(f"{candidate.path}: without a run --content PHOTOGRAPHS and --style PAINTINGS are needed")
-    size = arguments.size or (data.size if data else 256)
-    own = dict(data.domains()) if data else {}
-    sources = {}
-    for domain, path in given.items():
-        options = FolderOptions(held_out=path, root=path) if path else own[domain]
-        sources[domain] = open_source(options, domain, "held_out")
-    count = arguments.pictures or max(map(len, sources.values()))
-    wanted = {"photographs": sources["content"], "paintings": sources["style"]}
-    if isinstance(sources["content"], SourceWithTruth):
-        wanted |= {
-            "truths": sources["content"].counterpart(),
-            "other_truths": sources["content"].counterpart(variant=1),
-        }
-    references = References(**{name: PictureSet(*read_pictures(each, count, size)) for name, each in wanted.items()})
-    check_enough(len(references.photographs), len(references.paintings))
-    return references
-
-
-def evaluate_all(opened: list[tuple], arguments: argparse.Namespace) -> Iterator[tuple]:
-    """(Evaluation, translations, references) of each candidate; a run's own report is written."""
-    from engine.device import choose_device
-    from metrics.features import FeatureStore, default_cache
-    from metrics.measure import Evaluator
-
-    store = FeatureStore(choose_device(arguments.device), default_cache(), not arguments.without_pretrained)
-    evaluators = {}
-    for candidate, references in opened:
-        key = (references.photographs.key, references.paintings.key)
-        evaluator = evaluators.setdefault(key, Evaluator(references, store))
-        evaluation, translations = evaluate_one(candidate, references, evaluator, arguments.batch_size)
-        if candidate.report:
-            candidate.keep()
-            write_own_report(candidate, evaluation, columns_of(references, {"translation": translations}))
-        yield evaluation, translations, references
-
-
-def evaluate_one(candidate, references, evaluator, batch_size: int) -> tuple:
-    """Its Evaluation, and its translations."""
-    from engine.logger import read_log
-    from engine.progress import progress
-    from engine.report import Evaluation
-    from metrics import METRICS
-    from metrics.detectors import DETECTORS, detect
-    from metrics.measure import Score
-    from metrics.sets import PictureSet, to_unit
-
-    photographs = references.photographs
-    translations = PictureSet(candidate.translate(photographs.pixels, photographs.names, batch_size), photographs.names)
-    scores, missing = [], []
-    with progress(len(METRICS), "metric", "measure") as bar:
-        for found in evaluator.measure(translations):
-            metric = METRICS[found.key]
-            row = {name: getattr(metric, name) for name in ("label", "better", "unit", "enough")}
-            if isinstance(found, Score):
-                scores.append(row | dataclasses.asdict(dataclasses.replace(found, pictures=None)))
-            else:
-                missing.append(row | dataclasses.asdict(found))
-            bar.update()
-    few = slice(DETECTED)
-    findings = [
-        {name: getattr(DETECTORS[found.key], name) for name in ("label", "fires", "threshold", "said")}
-        | dataclasses.asdict(found)
-        for found in detect(to_unit(translations.pixels[few]), to_unit(photographs.pixels[few]))
-    ]
-    facts = candidate.facts() | describe(references)
-    return Evaluation(facts, scores, missing, findings, read_log(candidate.path / "log.jsonl")), translations
-
-
-def write_own_report(run, evaluation, columns: dict) -> None:
-    from engine.report import new_report_folder, write_report
-    from engine.wandb_run import WandbRun
-
-    folder = new_report_folder(run.report)
-    write_report(folder, [evaluation], columns, [command()])
-    wandb = WandbRun(run.path, run.translator.config.log, {"evaluation": evaluation.facts})
-    log_to_wandb(wandb, run.translator.step, folder, evaluation.scores)
+    return read_references(data, given, arguments.size or (data.size if data else DEFAULT_SIZE), arguments.pictures)
 
 
 def refuse_other_pictures(opened: list[tuple]) -> None:
@@ -203,32 +130,135 @@ def refuse_other_pictures(opened: list[tuple]) -> None:
                 )
 
 
-def compare(found: list[tuple], folder: Path) -> None:
-    """One report of several runs."""
-    from engine.report import names_of, new_report_folder, write_report
+@dataclass(frozen=True)
+class Evaluated:
+    """A candidate's Evaluation, for the report; and the pictures that it is about, References and metrics' Measured."""
 
-    evaluations, translations, references = zip(*found, strict=True)
-    columns = columns_of(references[0], dict(zip(names_of(evaluations), translations, strict=True)))
-    write_report(new_report_folder(folder), evaluations, columns, [command()])
-    print_scores(evaluations, folder)
+    evaluation: Any
+    references: Any
+    measured: Any
+
+
+def evaluate_all(opened: list[tuple], arguments: argparse.Namespace, team) -> Iterator[Evaluated]:
+    from engine.cache import default_cache
+    from engine.device import choose_device
+    from metrics.features import NETWORKS, FeatureStore
+    from metrics.measure import Evaluator
+
+    networks = NETWORKS | judge_of(arguments, opened[0][1])
+    cache, pretrained = default_cache(), not arguments.without_pretrained
+    store = FeatureStore(choose_device(arguments.device), cache, pretrained, team, networks)
+    evaluators = {}
+    for candidate, references in opened:
+        key = (references.photographs.key, references.paintings.key)
+        evaluator = evaluators.setdefault(key, Evaluator(references, store))
+        yield evaluate_one(candidate, evaluator, arguments.batch_size, cache)
+
+
+def judge_of(arguments: argparse.Namespace, references) -> dict:
+    """The network that --classifier names, for metrics.features."""
+    from metrics.features import Network
+    from models.judge import open_judge
+
+    if not arguments.classifier:
+        if arguments.classes:
+            raise UserError("--classes: of which classifier? give --classifier RUN")
+        return {}
+    judge, identity = open_judge(arguments.classifier, arguments.classes, references.paintings.labels)
+    return {"classifier": Network(lambda: judge, identity, pretrained=False)}
+
+
+def evaluate_one(candidate, evaluator, batch_size: int, cache) -> Evaluated:
+    from engine.logger import read_log
+    from engine.progress import progress
+    from engine.summary import Evaluation
+    from metrics import METRICS
+    from metrics.evaluation import measure_all, rows_of
+    from metrics.sets import PictureSet
+
+    references, team = evaluator.references, evaluator.store.team
+    photographs = references.photographs
+    translated = candidate.translate(photographs.pixels, photographs.names, batch_size, cache, team)
+    with progress(len(METRICS), "metric", "measure") as bar:
+        measured = measure_all(PictureSet(translated, photographs.names), evaluator, bar.update)
+    known = references.known or references.paintings
+    nearest = {
+        "by": measured.nearest_by,
+        "ratio": measured.nearest.ratio,
+        "names": [known.names[place] for place in measured.nearest.places[:GRID_ROWS].tolist()],
+    }
+    evaluation = Evaluation(
+        candidate.facts() | describe(references),
+        **rows_of(measured),
+        cost=team.once(lambda: cost_of(candidate, photographs.pixels[:batch_size])),
+        nearest=nearest,
+        log=read_log(candidate.path / "log.jsonl"),
+    )
+    return Evaluated(evaluation, references, measured)
+
+
+def cost_of(candidate, pixels) -> dict:
+    """Measured on the spot; {} for finished pictures."""
+    from data.images import normalise
+    from metrics.cost import measure_cost
+
+    if candidate.apply is None:
+        return {}
+    method = candidate.translator.method
+    pictures = normalise(pixels).to(candidate.translator.device)
+    return dataclasses.asdict(measure_cost(candidate.apply, method, pictures, method.optimizes))
+
+
+def write_reports(candidates: list, found: list[Evaluated], together: Path | None) -> None:
+    """Each run's own report, and the one of all of them."""
+    from engine.report import new_report_folder, write_report
+
+    for candidate, each in zip(candidates, found, strict=True):
+        if candidate.report:
+            candidate.keep()
+            folder = new_report_folder(candidate.report)
+            write_report(folder, [each.evaluation], pictures_of([each]), [command()])
+            log_to_wandb(candidate, folder, [each.evaluation], "evaluation")
+            if together is None:
+                print_scores([each.evaluation], folder)
+    if together:
+        evaluations = [each.evaluation for each in found]
+        folder = new_report_folder(together)
+        write_report(folder, evaluations, pictures_of(found), [command()])
+        for candidate in (each for each in candidates if each.report and len(candidates) > 1):
+            log_to_wandb(candidate, folder, evaluations, "comparison")
+        print_scores(evaluations, folder)
+
+
+def pictures_of(found: list[Evaluated]):
+    """The columns of the grid: a few photographs, what each method made of them with the nearest painting that is
+    known, and the truth or other paintings; and all translations for the best and the worst."""
+    from engine.report import Pictures
+    from engine.summary import names_of
+    from metrics.sets import to_unit
+
+    names = names_of([each.evaluation for each in found])
+    references = found[0].references
+    rows = min(GRID_ROWS, len(references.photographs), len(references.paintings))
+    columns = {"photograph": references.photographs.pixels}
+    for name, each in zip(names, found, strict=True):
+        known = each.references.known or each.references.paintings
+        columns[name] = each.measured.translations.pixels
+        columns[f"nearest to {name}"] = known.pixels[each.measured.nearest.places[:rows]]
+    truths = references.truths
+    columns |= {"real painting": references.paintings.pixels} if truths is None else {"true painting": truths.pixels}
+    return Pictures(
+        {name: to_unit(pixels[:rows]) for name, pixels in columns.items()},
+        references.photographs.pixels,
+        {name: each.measured.translations.pixels for name, each in zip(names, found, strict=True)},
+    )
 
 
 def print_scores(evaluations: list, folder: Path) -> None:
-    from engine.report import score_table
+    from engine.tables import score_table
 
     of = "" if len(evaluations) > 1 else f"{evaluations[0].facts['run']}\n"
     print(f"\n{of}{score_table(evaluations)}\nreport: {folder / 'report.html'}")
-
-
-def columns_of(references, translations: dict) -> dict:
-    """Of the grid: a few photographs, what each method made of them, and the truth or other paintings."""
-    from metrics.sets import to_unit
-
-    columns = {"photograph": references.photographs, **translations}
-    truths = references.truths
-    columns |= {"real painting": references.paintings} if truths is None else {"true painting": truths}
-    rows = min(GRID_ROWS, *(len(each) for each in columns.values()))
-    return {name: to_unit(each.pixels[:rows]) for name, each in columns.items()}
 
 
 def command() -> str:
@@ -248,13 +278,25 @@ def describe(references) -> dict:
     }
 
 
-def log_to_wandb(wandb, step: int, folder: Path, scores: list[dict]) -> None:
+def log_to_wandb(run, folder: Path, evaluations: list, name: str) -> None:
+    """The scores, the plots, the grid and the page."""
     from PIL import Image
 
-    wandb.log(step, {f"evaluation/{score['key']}": score["value"] for score in scores})
-    columns = ["key", "label", "better", "value", "untouched", "truth", "real", "n"]
-    wandb.log_table("evaluation/scores", columns, [[score[c] for c in columns] for score in scores])
-    wandb.log_picture(step, "evaluation/grid", Image.open(folder / "grid.png"))
+    from engine.report import draw_plots
+    from engine.summary import names_of
+    from engine.wandb_run import WandbRun
+
+    wandb = WandbRun(run.path, run.translator.config.log, {name: evaluations[0].facts})
+    step, columns = run.translator.step, ["key", "label", "better", "value", "untouched", "truth", "real", "n"]
+    if len(evaluations) == 1:
+        wandb.log(step, {f"{name}/{score['key']}": score["value"] for score in evaluations[0].scores})
+    named = zip(names_of(evaluations), evaluations, strict=True)
+    table = [[who, *(score[column] for column in columns)] for who, each in named for score in each.scores]
+    wandb.log_table(f"{name}/scores", ["run", *columns], table)
+    wandb.log_picture(step, f"{name}/grid", Image.open(folder / "grid.png"))
+    for title, plot in draw_plots(evaluations).items():
+        wandb.log_page(step, f"{name}/{title}", plot)
+    wandb.log_page(step, f"{name}/report", (folder / "report.html").read_text())
     wandb.finish()
 
 

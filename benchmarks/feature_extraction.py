@@ -18,6 +18,7 @@ from tabulate import tabulate
 from torch import Tensor
 from torchmetrics.image.fid import NoTrainInceptionV3
 
+from engine.cache import TensorCache
 from metrics.features import BATCH, NETWORKS, FeatureStore, Network
 from metrics.inception import Inception, random_state
 from metrics.sets import PictureSet
@@ -67,7 +68,7 @@ def run_plain(network: NoTrainInceptionV3, pixels: Tensor) -> Tensor:
 
 def run_ours(cache: Path, pictures: PictureSet) -> Tensor:
     """As an evaluation that starts anew; the network is built before, as the other side's is."""
-    return FeatureStore(torch.device("cpu"), cache).features("inception", pictures)
+    return FeatureStore(torch.device("cpu"), TensorCache(cache)).features("inception", pictures)
 
 
 def timed(times: list[float], action: object) -> Tensor:

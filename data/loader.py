@@ -182,7 +182,7 @@ def labelled_batch(source: Source, kind: str, classes: Sequence[str], count: int
         raise DataError(f"data.style: no held-out picture bears one of the labels {some(classes)}")
     places = known[_spread(len(known), count)]
     class_of = {source.name(place): numbers[place] for place in places}
-    pixels, names = read_pictures(_Some(source, places), len(places), size)
+    pixels, names = read_pictures(Chosen(source, places), len(places), size)
     return LabelledBatch(normalise(pixels), torch.tensor([class_of[name] for name in names]), names)
 
 
@@ -194,19 +194,19 @@ def _spread(length: int, count: int) -> list[int]:
 def spread_pictures(source: Source, count: int, size: int) -> torch.Tensor:
     """About `count` pictures from all over a source, [N, 3, size, size] in [-1, 1]."""
     places = _spread(len(source), count)
-    return normalise(read_pictures(_Some(source, places), len(places), size)[0])
+    return normalise(read_pictures(Chosen(source, places), len(places), size)[0])
 
 
 def drawn_pictures(source: Source, count: int, size: int, seed: int) -> torch.Tensor:
     """`count` pictures of a source in an order drawn by the seed, [count, 3, size, size] in [-1, 1]; all of them come
     before one comes again."""
     order = np.random.default_rng(seed).permutation(len(source))[:count]
-    pixels, _ = read_pictures(_Some(source, order), len(order), size)
+    pixels, _ = read_pictures(Chosen(source, order), len(order), size)
     return normalise(pixels[torch.arange(count) % len(pixels)])
 
 
 @dataclass(frozen=True)
-class _Some:
+class Chosen:
     """Some pictures of a source."""
 
     source: Source

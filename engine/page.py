@@ -1,39 +1,48 @@
 """The evaluation report as one HTML file that opens from a disk, without network (the door to Jinja)."""
 
+from __future__ import annotations
+
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from torch import Tensor
 
-from data.images import to_picture
-from engine.summary import best, number
+from data.images import normalise, to_picture
+from engine.summary import Evaluation, best, by_metric, by_reason, names_of, number
+from engine.tables import cost_rows, group_rows
+
+if TYPE_CHECKING:
+    from engine.report import Extreme, Pictures
 
 SMALL = 128  # px; smaller pictures are stored without loss
 
 
+class _Store:
+    """Pictures of the page, each kept once: the page names them by number."""
+
+    def __init__(self) -> None:
+        self.sources: dict[str, int] = {}
+
+    def add(self, picture: Tensor) -> int:
+        return self.sources.setdefault(_data_uri(picture), len(self.sources))
+
+
 def render_page(
-    title: str,
+    evaluations: Sequence[Evaluation],
     summary: Sequence[str],
-    names: Sequence[str],
-    rows: Mapping[str, Sequence[Mapping[str, Any]]],
-    findings: Sequence[Sequence[Mapping[str, Any]]],
-    missing: Mapping[str, Sequence[str]],
-    facts: Sequence[Mapping[str, Any]],
-    columns: Mapping[str, Tensor],
+    shown: Pictures,
+    extremes: Sequence[Extreme],
     plots: Mapping[str, str],
     commands: Sequence[str],
 ) -> str:
     """The page.
 
     Args:
-        rows: by the metric's key, its score of each run.
-        findings: of each detector, each run's.
-        missing: what was not measured, by why.
-        facts: of each run.
-        columns: name -> [N, 3, H, W] in [-1, 1].
+        summary: sentences.
+        extremes: the best and the worst translations by metric, in the order in which they are shown.
         plots: by title, SVG.
         commands: that make the report again.
     """
@@ -42,21 +51,40 @@ def render_page(
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["number"] = lambda value: "" if value is None else number(value)
+    store, names, columns = _Store(), names_of(evaluations), shown.columns
     return environment.get_template("page.html").render(
-        title=title,
+        title=", ".join(names),
         summary=summary,
         names=names,
-        rows=[(row, best(row)) for row in rows.values()],
-        findings=findings,
-        missing=missing,
-        facts=facts,
+        rows=[(row, best(row)) for row in by_metric(evaluations).values()],
+        costs=cost_rows(evaluations) if any(each.cost for each in evaluations) else [],
+        groups=group_rows(evaluations),
+        findings=list(zip(*(each.findings for each in evaluations), strict=True)),
+        nearest=[(name, each.nearest) for name, each in zip(names, evaluations, strict=True) if each.nearest],
+        missing=by_reason(evaluations[0].missing),
+        facts=[each.facts for each in evaluations],
         columns=list(columns),
-        pictures=[[_data_uri(x[i]) for x in columns.values()] for i in range(len(next(iter(columns.values()))))],
+        grid=[[store.add(x[i]) for x in columns.values()] for i in range(len(next(iter(columns.values()))))],
+        extremes=_by_metric_and_run(extremes, shown, store),
         plots=plots,
         commands=commands,
+        sources=list(store.sources),
     )
+
+
+def _by_metric_and_run(
+    extremes: Sequence[Extreme], shown: Pictures, store: _Store
+) -> dict[str, dict[str, list[tuple[Extreme, int, int]]]]:
+    """By metric and run: the extremes with the numbers of the photograph and of the translation."""
+    found: dict[str, dict[str, list]] = {}
+    for each in extremes:
+        pair = (shown.photographs[each.place], shown.translations[each.run][each.place])
+        numbers = (store.add(normalise(picture)) for picture in pair)
+        found.setdefault(each.label, {}).setdefault(each.run, []).append((each, *numbers))
+    return found
 
 
 def _data_uri(picture: Tensor) -> str:

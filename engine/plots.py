@@ -32,7 +32,7 @@ def scatter(names: Sequence[str], content: Sequence[Mapping[str, Any]], style: S
 
 
 def curves(rows: Sequence[Mapping[str, Any]], prefix: str = "loss/") -> str:
-    """The losses of a run's log against its steps; "" if it has none."""
+    """The losses (or other values, by their prefix) of a run's log against its steps; "" if it has none."""
     keys = list(dict.fromkeys(key for row in rows for key in row if key.startswith(prefix)))
     if not keys:
         return ""

@@ -1,23 +1,79 @@
-"""What the scores of a report say, in words."""
+"""What an evaluation found, and what that says in words."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 # The metric that leads in each question, the first that was measured.
 TRUTH = ("psnr_truth",)
 STYLE = ("kid", "fid", "frechet_random", "swd")
 CONTENT = ("lpips", "vgg_content", "ssim_content")
+COPIED = 0.5  # of the distance of unseen paintings: nearer to known ones looks like copying
 
 Row = Sequence[Mapping[str, Any]]  # one metric's score of each run
 
 
-def summarise(names: Sequence[str], rows: Mapping[str, Row]) -> list[str]:
-    """A sentence for each of truth, style and content that was measured, and warnings that a reader must know.
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found of one run.
 
-    Args:
-        names: of the runs.
-        rows: by the metric's key, its score of each run, as in Evaluation.scores.
+    facts: what was evaluated and how, in the order in which it is shown; "run" is its folder.
+    scores: rows with key, label, better, unit, enough, value, interval, untouched, truth, real, n, levels.
+    missing: rows with key, label, reason, wanted, of what could not be measured.
+    findings: rows with key, label, value, threshold, fires, fired, said, of the detectors of known ills.
+    groups: rows with kind, group, n, key, label, better, value, interval: scores by what is known of the pictures.
+    by_picture: columns of equal length, "name" and the keys of metrics that compare pictures one by one.
+    cost: parameters, gmacs, pictures_per_second, memory, batch, side, device; {} of finished pictures.
+    nearest: by (features), ratio, names: of each translation the nearest painting that is known.
+    log: the rows of its training's log.jsonl; not part of the report's values.
     """
+
+    facts: Mapping[str, Any]
+    scores: Sequence[Mapping[str, Any]]
+    missing: Sequence[Mapping[str, Any]] = ()
+    findings: Sequence[Mapping[str, Any]] = ()
+    groups: Sequence[Mapping[str, Any]] = ()
+    by_picture: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    nearest: Mapping[str, Any] = field(default_factory=dict)
+    log: Sequence[Mapping[str, Any]] = ()
+
+    def values(self) -> dict[str, Any]:
+        """What metrics.json holds: the facts, and the rest by name. The pictures' own scores are in pictures.csv."""
+        names = ("scores", "missing", "findings", "groups", "cost", "nearest")
+        return {**self.facts, **{name: getattr(self, name) for name in names}}
+
+    @classmethod
+    def of_values(cls, values: Mapping[str, Any]) -> "Evaluation":
+        names = ("scores", "missing", "findings", "groups", "cost", "nearest")
+        facts = {key: value for key, value in values.items() if key not in names}
+        return cls(facts, **{name: values[name] for name in names if name in values})
+
+
+def names_of(evaluations: Sequence[Evaluation]) -> list[str]:
+    """The runs' names, or their whole paths where two have one name."""
+    names = [Path(each.facts["run"]).name for each in evaluations]
+    return names if len(set(names)) == len(names) else [str(each.facts["run"]) for each in evaluations]
+
+
+def by_metric(evaluations: Sequence[Evaluation]) -> dict[str, list[Mapping[str, Any]]]:
+    """The scores by the metric's key, of each run; what not all runs have is left out."""
+    scores = [{score["key"]: score for score in each.scores} for each in evaluations]
+    return {key: [each[key] for each in scores] for key in scores[0] if all(key in each for each in scores)}
+
+
+def by_reason(missing: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """What is missing, by why."""
+    found: dict[str, list[str]] = {}
+    for each in missing:
+        found.setdefault(each["reason"], []).append(each["label"])
+    return found
+
+
+def summarise(evaluations: Sequence[Evaluation]) -> list[str]:
+    """A sentence for each of truth, style and content that was measured, and warnings that a reader must know."""
+    names, rows = names_of(evaluations), by_metric(evaluations)
     found = []
     for question, keys in (("the true paintings", TRUTH), ("the paintings' style", STYLE)):
         key = next((key for key in keys if key in rows), None)
@@ -30,9 +86,17 @@ def summarise(names: Sequence[str], rows: Mapping[str, Row]) -> list[str]:
         for name, score in zip(names, rows.get(key, ()), strict=False):
             if score["untouched"] is not None and not _is_better(score, score["value"], score["untouched"]):
                 found.append(f"{name} is no better than the untouched photographs in {score['label']}.")
-    for row in rows.values():
-        if row[0]["n"] < row[0]["enough"]:
-            found.append(f"{row[0]['label']} wants {row[0]['enough']} pictures, here are {row[0]['n']}: it is biased.")
+    for name, each in zip(names, evaluations, strict=True):
+        found += [f"{name} {finding['said']}." for finding in each.findings if finding["fired"]]
+        ratio = each.nearest.get("ratio")
+        if ratio is not None and ratio < COPIED:
+            found.append(
+                f"{name} may repeat paintings that it has learnt from: its translations are {number(ratio)} times as "
+                "far from these as unseen paintings are. Look at the nearest paintings."
+            )
+    if few := [row[0] for row in rows.values() if row[0]["n"] < row[0]["enough"]]:
+        wanted = "; ".join(f"{score['label']}: {score['n']} of {score['enough']}" for score in few)
+        found.append(f"Too few pictures, so that the value is biased: {wanted}.")
     return found
 
 

@@ -46,6 +46,10 @@ class WandbRun:
     def log_table(self, name: str, columns: list[str], rows: list[list]) -> None:
         self._try("log", lambda: self._run.log({name: _wandb().Table(columns=columns, data=rows)}))
 
+    def log_page(self, step: int, name: str, html: str) -> None:
+        """HTML, or SVG, as it stands."""
+        self._try("log", lambda: self._run.log({"step": step, name: _wandb().Html(html, inject=False)}))
+
     def finish(self) -> None:
         self._try("finish", lambda: self._run.finish())
         self._run = None

@@ -1,16 +1,14 @@
 """Feature networks by name, and features that are computed once."""
 
-import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from engine.cache import NO_CACHE, TensorCache
 from engine.distributed import ALONE, Team
 from engine.weights import fetch, read_weights
 from metrics.sets import PictureSet, to_unit
@@ -98,7 +96,7 @@ class FeatureStore:
     """Networks, built when they are first asked for, and what they see in sets of pictures.
 
     Args:
-        cache: a folder for features, by the content of the set and the network; None keeps them in memory only.
+        cache: keeps features by the content of the set and the network.
         pretrained: False leaves out what needs weights that others have trained.
         team: processes that share the work.
         networks: by name, as NETWORKS.
@@ -107,7 +105,7 @@ class FeatureStore:
     def __init__(
         self,
         device: torch.device,
-        cache: Path | None = None,
+        cache: TensorCache = NO_CACHE,
         pretrained: bool = True,
         team: Team = ALONE,
         networks: Mapping[str, Network] = NETWORKS,
@@ -142,12 +140,12 @@ class FeatureStore:
         key = (name, pictures.key)
         if key not in self._features:
             network = self.network(name)
-            file = self._file(name, pictures)
-            found = self.team.once(lambda: _read(file))
+            of = f"{self.networks[name].identity} {pictures.key} {self.device.type}"
+            found = self.team.once(lambda: self.cache.read("features", of))
             if found is None:
                 found = self._compute(network, pictures, self.networks[name].summed)
                 if self.team.leads:
-                    _write(file, found)
+                    self.cache.write("features", of, found)
             self._features[key] = found
         return self._features[key].double()
 
@@ -176,40 +174,7 @@ class FeatureStore:
         finally:
             torch.set_num_threads(threads)
 
-    def _file(self, name: str, pictures: PictureSet) -> Path | None:
-        if self.cache is None:
-            return None
-        text = f"{self.networks[name].identity} {pictures.key} {torch.__version__} {self.device.type}"
-        return self.cache / f"{hashlib.sha256(text.encode()).hexdigest()}.pt"
-
-
-def default_cache() -> Path:
-    """ATELIER_CACHE, or the user's folder of caches."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("ATELIER_CACHE") or Path(base) / "atelier") / "features"
-
 
 def pixels(pictures: PictureSet, device: torch.device) -> Tensor:
     """All of them, float32 [N, 3, H, W] in [-1, 1]."""
     return to_unit(pictures.pixels.to(device))
-
-
-def _read(file: Path | None) -> Tensor | None:
-    """None also for a damaged file: what it held is computed again."""
-    try:
-        return torch.load(file, weights_only=True) if file and file.is_file() else None
-    except Exception:  # whatever foreign bytes make the reader raise
-        return None
-
-
-def _write(file: Path | None, features: Tensor) -> None:
-    """Whole or not at all; a cache that cannot be written costs time and nothing else."""
-    if file is None:
-        return
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(features, temporary)
-        os.replace(temporary, file)
-    except (OSError, RuntimeError):
-        temporary.unlink(missing_ok=True)

@@ -12,17 +12,19 @@ class Nearest:
 
     places: int64 [N]; distances: float64 [N].
     ratio: the translations' median distance, divided by that of real paintings that nobody has learnt from. About 1 or
-        more is as far from the known ones as any new painting; far below 1 is copying.
+        more is as far from the known ones as any new painting; far below 1 is copying. None without such paintings.
     """
 
     places: Tensor
     distances: Tensor
-    ratio: float
+    ratio: float | None
 
 
-def find_nearest(translations: Tensor, known: Tensor, unseen: Tensor) -> Nearest:
+def find_nearest(translations: Tensor, known: Tensor, unseen: Tensor | None = None) -> Nearest:
     """Of features, float64 [N, D], [K, D] and [M, D], each number weighed by its deviation over the known paintings."""
     deviation = known.std(dim=0).clamp_min(1e-8)
     distances, places = (torch.cdist(translations / deviation, known / deviation)).min(dim=1)
+    if unseen is None:
+        return Nearest(places, distances, None)
     usual = torch.cdist(unseen / deviation, known / deviation).min(dim=1).values.median()
     return Nearest(places, distances, float(distances.median() / usual.clamp_min(1e-12)))

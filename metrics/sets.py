@@ -1,20 +1,22 @@
 """Sets of pictures that are compared."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
-import torch
 from torch import Tensor
+
+Labels = Mapping[str, tuple[str, ...]]  # by kind, of each picture; several names are parted by ";"
 
 
 @dataclass(frozen=True)
 class PictureSet:
-    """Pictures of one size as they would be saved, uint8 [N, 3, H, W], and their names."""
+    """Pictures of one size as they would be saved, uint8 [N, 3, H, W], their names, and what is known of them."""
 
     pixels: Tensor
     names: tuple[str, ...] = ()
+    labels: Labels = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -26,13 +28,9 @@ class PictureSet:
         digest.update(self.pixels.contiguous().numpy().data)
         return digest.hexdigest()
 
-    def batches(self, size: int, device: torch.device) -> Iterator[Tensor]:
-        """uint8, in order, on the device."""
-        for batch in self.pixels.split(size):
-            yield batch.to(device)
-
     def take(self, places: slice) -> "PictureSet":
-        return PictureSet(self.pixels[places], self.names[places])
+        labels = {kind: values[places] for kind, values in self.labels.items()}
+        return PictureSet(self.pixels[places], self.names[places], labels)
 
     def rolled(self) -> "PictureSet":
         """Every picture in the place of the one before."""
@@ -51,9 +49,11 @@ class References:
 
     truths: the right answers, where the data knows them.
     other_truths: other paintings of the same scenes, different only in what nobody could predict.
+    known: paintings that methods have learnt from, to see whether any of these is found again.
     """
 
     photographs: PictureSet
     paintings: PictureSet
     truths: PictureSet | None = None
     other_truths: PictureSet | None = None
+    known: PictureSet | None = None

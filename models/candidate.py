@@ -15,7 +15,10 @@ from data import SOURCES, open_source
 from data.images import PictureError, denormalise, find_pictures, normalise, open_picture, resize_and_crop, to_tensor
 from data.loader import drawn_pictures
 from data.source import some
+from engine.cache import NO_CACHE, TensorCache
+from engine.checkpoint import fingerprint
 from engine.config import differences, load_config, to_dict
+from engine.distributed import ALONE, Team
 from engine.exits import UserError
 from engine.progress import progress
 from engine.run_folder import RunFolder, read_run_config
@@ -52,23 +55,52 @@ class RunCandidate:
             "training steps": self.translator.step,
         }
 
-    def translate(self, photographs: Tensor, names: Sequence[str], batch_size: int) -> Tensor:
+    def translate(
+        self,
+        photographs: Tensor,
+        names: Sequence[str],
+        batch_size: int,
+        cache: TensorCache = NO_CACHE,
+        team: Team = ALONE,
+    ) -> Tensor:
         """uint8 [N, 3, H, W] -> the translations as they would be saved, uint8. A method that takes its style from
         pictures gets a painting of the training part for each photograph, drawn by the run's seed: those that are held
-        out are what the translations are compared with."""
+        out are what the translations are compared with.
+
+        Args:
+            cache: keeps each batch, so that an evaluation that was killed goes on where it was.
+            team: processes that share the batches; the pictures are the same whatever their number.
+        """
         config, styles = self.translator.config, None
         if self.translator.method.needs_style:
             source = open_source(config.data.style, "style", "train")
             styles = drawn_pictures(source, len(photographs), config.data.size, config.seed)
-        found = []
-        with progress(len(photographs), "picture", "translate") as bar:
-            for first in range(0, len(photographs), batch_size):
-                some_of = slice(first, first + batch_size)
-                batch = normalise(photographs[some_of])
-                given = None if styles is None else [Style((styles[some_of].to(self.translator.device),))]
-                found.append(denormalise(self.translator.translate(batch, styles=given).cpu()))
-                bar.update(len(batch))
-        return torch.cat(found)
+        weights = fingerprint(self.translator.method.state_dict())
+        made_by = f"{weights} {config.method} {self.translator.direction} {self.translator.device.type}"
+        with progress(
+            len(range(team.rank, -(-len(photographs) // batch_size), team.size)), "batch", "translate"
+        ) as bar:
+
+            def work(part: slice) -> Tensor:
+                batch, style = photographs[part], None if styles is None else styles[part]
+                of = f"{made_by} {fingerprint({'photographs': batch, 'styles': style})}"
+                found = cache.read("translations", of)
+                if found is None:
+                    found = denormalise(self.apply(normalise(batch), style).cpu())
+                    cache.write("translations", of, found)
+                bar.update()
+                return found
+
+            batches = [slice(first, first + batch_size) for first in range(0, len(photographs), batch_size)]
+            return torch.cat(team.map(work, batches))
+
+    def apply(self, pictures: Tensor, styles: Tensor | None = None) -> Tensor:
+        """[N, 3, H, W] in [-1, 1] -> the same; a method that takes its style from pictures and gets none takes that of
+        the negatives, which costs the same."""
+        if not self.translator.method.needs_style:
+            return self.translator.translate(pictures)
+        given = -pictures if styles is None else styles
+        return self.translator.translate(pictures, styles=[Style((given.to(self.translator.device),))])
 
     def keep(self) -> None:
         """Of a recipe: make the run folder."""
@@ -96,11 +128,19 @@ class FolderCandidate:
 
     report: Path | None = None
     data: DataConfig | None = None
+    apply = None
 
     def facts(self) -> dict[str, object]:
         return {"run": str(self.path), "method": "finished pictures"}
 
-    def translate(self, photographs: Tensor, names: Sequence[str], batch_size: int) -> Tensor:
+    def translate(
+        self,
+        photographs: Tensor,
+        names: Sequence[str],
+        batch_size: int = 0,
+        cache: TensorCache = NO_CACHE,
+        team: Team = ALONE,
+    ) -> Tensor:
         """The finished pictures of these photographs, brought to their size.
 
         Raises:

@@ -10,7 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.report import Evaluation, new_report_folder, read_evaluation, score_table
+from engine.report import new_report_folder, read_evaluation
+from engine.summary import Evaluation
+from engine.tables import score_table
 from engine.weights import URLS
 from metrics import METRICS
 from tests.broken_files import picture
@@ -196,8 +198,10 @@ def test_styles_are_drawn_from_the_training_part(monkeypatch: pytest.MonkeyPatch
 
     given: list[torch.Tensor] = []
     config = Config(data=DataConfig(content=options, style=options, size=32))
-    method = SimpleNamespace(needs_style=True)
-    translator = SimpleNamespace(config=config, method=method, device="cpu", translate=translate)
+    method = SimpleNamespace(needs_style=True, state_dict=dict)
+    translator = SimpleNamespace(
+        config=config, method=method, device=torch.device("cpu"), translate=translate, direction="photo2painting"
+    )
     pixels = torch.zeros(5, 3, 32, 32, dtype=torch.uint8)
     models.candidate.RunCandidate(Path("run"), translator).translate(pixels, [""] * 5, 2)
     styles = torch.cat(given)

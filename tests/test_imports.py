@@ -21,8 +21,10 @@ OURS_BESIDES = {
     "models/translator.py": ("data", "engine"),
     "models/style.py": ("data", "engine"),
     "models/candidate.py": ("data", "engine"),
+    "models/judge.py": ("data", "engine"),
     "models/official.py": ("engine.weights",),
-    "metrics/features.py": ("engine.weights", "engine.distributed"),
+    "metrics/features.py": ("engine.weights", "engine.distributed", "engine.cache"),
+    "metrics/references.py": ("data", "engine.schema"),
     "models/networks/vgg_weights.py": ("engine.checkpoint", "engine.weights"),
 }
 
@@ -38,7 +40,7 @@ DOORS = {
     "omegaconf": ("engine/config.py",),
     "pydantic": ("engine/config.py",),
     "tqdm": ("engine/progress.py",),
-    "tabulate": ("engine/report.py",),
+    "tabulate": ("engine/tables.py",),
     "jinja2": ("engine/page.py",),
     "matplotlib": ("engine/plots.py",),
 }

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torchvision
 
+from engine.cache import TensorCache
 from metrics import METRICS
 from metrics.deception import taken_for_paintings
 from metrics.features import BATCH, FeatureStore
@@ -198,19 +199,19 @@ def test_ms_ssim_of_equal_pictures_is_1_and_falls_with_noise() -> None:
 
 def test_features_are_computed_once_and_found_again_by_content(tmp_path: Path) -> None:
     pictures = drawn(noise(5))
-    store = FeatureStore(CPU, tmp_path)
+    store = FeatureStore(CPU, TensorCache(tmp_path))
     found = store.features("random-moments", pictures)
     with torch.no_grad():
         torch.testing.assert_close(found, VggMoments(*random_vgg16(0))(pictures.pixels).double())
-    again = FeatureStore(CPU, tmp_path)
+    again = FeatureStore(CPU, TensorCache(tmp_path))
     again._built["random-moments"] = None  # not needed
     assert torch.equal(again.features("random-moments", PictureSet(pictures.pixels.clone())), found)
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.rglob("*.pt")
     file.write_bytes(b"damaged")
-    assert torch.equal(FeatureStore(CPU, tmp_path).features("random-moments", pictures), found)
-    FeatureStore(CPU, tmp_path).features("random-moments", drawn(noise(5, seed=1)))
-    assert len(list(tmp_path.iterdir())) == 2
-    assert torch.equal(FeatureStore(CPU, Path("/proc/none")).features("random-moments", pictures), found)
+    assert torch.equal(FeatureStore(CPU, TensorCache(tmp_path)).features("random-moments", pictures), found)
+    FeatureStore(CPU, TensorCache(tmp_path)).features("random-moments", drawn(noise(5, seed=1)))
+    assert len(list(tmp_path.rglob("*.pt"))) == 2
+    assert torch.equal(FeatureStore(CPU, TensorCache(Path("/proc/none"))).features("random-moments", pictures), found)
 
 
 def test_bootstrap_interval_has_the_width_of_the_standard_error() -> None:
@@ -265,7 +266,7 @@ def test_pretrained_metrics_on_random_weights_in_the_published_layouts(monkeypat
     }
     photographs = noise(14, size=64, seed=2)
     references = References(drawn(photographs), drawn(noise(14, size=64, seed=3)))
-    store = FeatureStore(CPU, tmp_path)
+    store = FeatureStore(CPU, TensorCache(tmp_path))
     store._built |= {name: network.eval() for name, network in networks.items()}
     evaluator = Evaluator(references, store)
     found = evaluator.measure(drawn(photographs + 0.2 * noise(14, size=64, seed=5)))
