@@ -42,7 +42,8 @@ def curves(rows: Sequence[Mapping[str, Any]], prefix: str = "loss/") -> str:
         dash = DASHES[number // len(COLOURS) % len(DASHES)]
         axes.plot(*zip(*points, strict=True), dash, label=key.removeprefix(prefix), linewidth=1.3, color=colour)
     axes.set_xlabel("step")
-    axes.legend(frameon=False, labelcolor=GREY, fontsize=8, ncols=2)
+    if keys != [prefix]:  # the title names a single one
+        axes.legend(frameon=False, labelcolor=GREY, fontsize=8, ncols=2)
     return _svg(figure)
 
 

@@ -30,7 +30,7 @@ def test_the_papers_generator() -> None:
     with torch.inference_mode():
         cost = measure_cost(network, network, torch.zeros(1, 3, 32, 32), optimizes=False)
     assert cost.parameters == 11_378_179
-    # Ends, the two stride-2 convolutions and the two transposed ones (taps an input pixel), 18 convolutions of the blocks.
+    # The ends; two stride-2 convolutions and two transposed ones (taps an input pixel); 18 of the blocks.
     by_hand = 2 * 3 * 64 * 49 * 256**2 + 4 * 64 * 128 * 9 * 128**2 + 18 * 256 * 256 * 9 * 64**2
     assert cost.gmacs == pytest.approx(by_hand / 1e9)
 
