@@ -115,7 +115,7 @@ def references_of(candidate, candidates: list, arguments: argparse.Namespace):
     given = {"content": arguments.content, "style": arguments.style}
     if data is None and not all(given.values()):
         raise UserError(f"{candidate.path}: without a run --content PHOTOGRAPHS and --style PAINTINGS are needed")
-    return read_references(data, given, arguments.size or (data.size if data else DEFAULT_SIZE), arguments.pictures)
+    return read_references(data, arguments.size or (data.size if data else DEFAULT_SIZE), arguments.pictures, given)
 
 
 def refuse_other_pictures(opened: list[tuple]) -> None:

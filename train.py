@@ -11,6 +11,7 @@ import argparse
 from data import SOURCES, open_source
 from engine.command_line import Parser
 from engine.exits import DONE, UserError, run_script
+from metrics import METRICS
 from models import METHODS, build_method
 
 
@@ -28,6 +29,7 @@ def main() -> int:
             f"{config.method.name} has nothing to train; translate with its recipe: "
             f"translate.py {arguments.recipe} PHOTOGRAPHS OUT --style PAINTING"
         )
+    check_evaluation(config)
     with RunFolder(config) as run:
         return train(run)
 
@@ -40,6 +42,21 @@ def parse_arguments() -> argparse.Namespace:
     arguments, rest = parser.parse_known_args()
     arguments.settings += rest  # settings after an option; and "--seed=1", which load_config answers
     return arguments
+
+
+def check_evaluation(config) -> None:
+    """What the configuration's schema cannot know: the metrics, and what a method can be measured by."""
+    every, metric = config.eval.every, config.checkpoints.keep_best
+    if (every or metric) and not METHODS[config.method.name].translates:
+        given = f"eval.every = {every}" if every else f"checkpoints.keep_best = {metric}"
+        raise UserError(
+            f"{given}: {config.method.name} translates nothing that could be measured; its own scores of "
+            "held-out pictures are logged every log.pictures_every steps"
+        )
+    if metric and metric not in METRICS:
+        raise UserError(f"checkpoints.keep_best = {metric}: not one of: {', '.join(METRICS)}")
+    if metric and not every:
+        raise UserError(f"checkpoints.keep_best = {metric}: nothing is measured while eval.every = 0; set it, too")
 
 
 def train(run) -> int:
@@ -67,7 +84,10 @@ def train(run) -> int:
     def read(first: int, last: int):
         return batches(dataset, config.train.batch_size, first, last, data.workers, device)
 
-    return fit(learner, read, samples, plan, run)
+    if not config.eval.every:
+        return fit(learner, read, samples, plan, run)
+    measure, higher_is_better = start_evaluation(learner, held_out, config, device)
+    return fit(learner, read, samples, plan, run, measure, higher_is_better)
 
 
 def start_translation(method, held_out: dict, config, device) -> tuple:
@@ -95,6 +115,31 @@ def start_classification(classifier, held_out: dict, config, device) -> tuple:
     classifier.begin(dataset.classes, dataset.shares)
     samples = labelled_batch(held_out["style"], label, dataset.classes, count, size)
     return dataset, samples.to(device)
+
+
+def start_evaluation(method, held_out: dict, config, device) -> tuple:
+    """What the loop measures every eval.every steps (None: too few pictures are held out), and whether more of
+    checkpoints.keep_best is better."""
+    from data.source import SourceWithTruth
+    from engine.progress import say
+    from metrics.measure import MetricError
+    from metrics.references import read_references
+    from metrics.watch import Watch, watchable
+    from models.trainee import translate_by
+
+    metric, count = config.checkpoints.keep_best, config.eval.pictures
+    known = watchable(isinstance(held_out["content"], SourceWithTruth))
+    if metric and metric not in known:
+        lack = "the truth, which this data does not know" if metric in watchable(True) else "pretrained weights"
+        raise UserError(f"checkpoints.keep_best = {metric}: needs {lack}; in training one of: {', '.join(known)}")
+    try:
+        references = read_references(config.data, config.data.size, count, most_known=0)
+        translate = translate_by(method, config, device, len(references.photographs))
+        watch = Watch(references, translate, device)
+    except MetricError as error:  # a recipe's eval.every shall not keep those from training who have few pictures
+        say(f"warning: eval.every = {config.eval.every}: {error}; nothing is measured in training")
+        return None, False
+    return watch.measure, bool(metric) and METRICS[metric].better == "higher"
 
 
 if __name__ == "__main__":

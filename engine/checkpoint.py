@@ -9,6 +9,8 @@ containers and is loaded with weights_only=True: no code of a file is ever run.
     config     the whole configuration, as plain values
     method     the method's state_dict: networks and image pools
     optimizers one state_dict a player
+    described  what the method was given that a reader of its numbers must know
+    best       {metric, value, step, pictures} of the best evaluation so far, or None (engine/best.py)
     random     {seed, step}: every draw of the loop is a function of these two
 """
 
@@ -26,6 +28,7 @@ from engine.atomic import write_atomically
 from engine.exits import UserError
 
 FORMAT = 1
+BEST = "best.pt"
 _NAME = re.compile(r"step_(\d{8,})\.pt")
 
 
@@ -45,6 +48,15 @@ def checkpoint_path(folder: Path, step: int) -> Path:
     return folder / f"step_{step:08d}.pt"
 
 
+def checksum_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """Write `state` as the checkpoint of `step`.
 
@@ -56,15 +68,18 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     torch.save({"format": FORMAT, "step": step, **state}, buffer)
     content = buffer.getbuffer()
     try:
-        write_atomically(_checksum_path(path), f"{hashlib.sha256(content).hexdigest()}  {path.name}\n")
+        write_atomically(checksum_path(path), f"{hashlib.sha256(content).hexdigest()}  {path.name}\n")
         write_atomically(path, content)
     except OSError as error:
-        _checksum_path(path).unlink(missing_ok=True)
-        free = shutil.disk_usage(folder).free if folder.is_dir() else 0
-        raise SaveError(
-            f"{path}: could not be saved ({error.strerror}): {len(content):,} bytes needed, {free:,} free"
-        ) from error
+        checksum_path(path).unlink(missing_ok=True)
+        raise save_error(path, len(content), error) from error
     return path
+
+
+def save_error(path: Path, size: int, error: OSError) -> SaveError:
+    """Why `path`, of `size` bytes, could not be written."""
+    free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
+    return SaveError(f"{path}: could not be saved ({error.strerror}): {size:,} bytes needed, {free:,} free")
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -76,12 +91,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
-    expected = _checksum_path(path)
-    unlike_ours = CheckpointError if _NAME.fullmatch(path.name) else ForeignFileError
+    expected = checksum_path(path)
+    unlike_ours = CheckpointError if _NAME.fullmatch(path.name) or path.name == BEST else ForeignFileError
     if not expected.is_file():
         raise unlike_ours(f"{path}: its checksum {expected.name} is missing")
     try:
-        undamaged = expected.read_text(errors="replace").split()[:1] == [_sha256(path)]
+        # While best.pt is replaced, its file holds two lines: that of the old one and that of the new one.
+        lines = expected.read_text(errors="replace").splitlines()
+        undamaged = sha256(path) in {line.split(maxsplit=1)[0] for line in lines if line.strip()}
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     if not undamaged:
@@ -110,7 +127,7 @@ def newest_checkpoint(folder: Path) -> tuple[dict[str, Any] | None, dict[Path, s
 def set_aside(path: Path) -> None:
     """Rename a damaged checkpoint to `*.damaged`, so that it is not counted among those that are kept."""
     path.rename(path.with_name(f"{path.name}.damaged"))
-    _checksum_path(path).unlink(missing_ok=True)
+    checksum_path(path).unlink(missing_ok=True)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -126,7 +143,7 @@ def remove_leftovers(folder: Path) -> None:
     """Delete what a killed save left: temporary files, and checksums whose checkpoint was never renamed."""
     for path in folder.glob(".*.tmp"):
         path.unlink(missing_ok=True)
-    for path in folder.glob("step_*.pt.sha256"):
+    for path in folder.glob("*.pt.sha256"):
         if not path.with_suffix("").exists():
             path.unlink(missing_ok=True)
 
@@ -136,20 +153,11 @@ def prune_checkpoints(folder: Path, keep_last: int, keep_every: int) -> None:
     for path in _expired(list_checkpoints(folder), keep_last, keep_every):
         # The checksum goes last: a checkpoint without one would be called damaged.
         path.unlink(missing_ok=True)
-        _checksum_path(path).unlink(missing_ok=True)
+        checksum_path(path).unlink(missing_ok=True)
 
 
 def _expired(paths: list[Path], keep_last: int, keep_every: int) -> Iterator[Path]:
     return (p for p in paths[:-keep_last] if not (keep_every and step_of(p) % keep_every == 0))
-
-
-def _checksum_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(state: Mapping[str, Any]) -> str:

@@ -55,6 +55,12 @@ class Logger:
         if found.columns:
             self._sheet(step, found.columns)
 
+    def evaluation(self, step: int, values: Mapping[str, float], remark: str = "") -> None:
+        """Metrics of held-out pictures: a row, and a line on the console that ends with a remark."""
+        self.row(step, {f"eval/{name}": value for name, value in values.items()})
+        found = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        say(f"step {step}, evaluated: {found}" + (f"; {remark}" if remark else ""))
+
     def close(self) -> None:
         self.wandb.finish()
 

@@ -4,15 +4,14 @@ Every draw of step k comes from torch's generator seeded with (seed, k), every p
 a run that was killed and resumed is, on the CPU, the same run to the bit.
 """
 
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from data.batch import Batch, LabelledBatch
+from engine.best import BestKeeper
 from engine.checkpoint import (
     CheckpointError,
     SaveError,
@@ -23,43 +22,23 @@ from engine.checkpoint import (
     set_aside,
 )
 from engine.config import to_dict
-from engine.exits import DONE, STOPPED, UserError
+from engine.exits import DONE, STOPPED, UserError, is_for_user
 from engine.logger import Logger
+from engine.meter import Meter
 from engine.progress import progress, say
 from engine.run_folder import RunError, RunFolder
-from engine.schedule import constant_then_decay
-from engine.schema import Config, ScheduleConfig
+from engine.schedule import Plan
+from engine.schema import Config
 from engine.signals import StopRequest
 from models.method import Examination, Learner, Turn
 
 AnyBatch = Batch | LabelledBatch
+Measure = Callable[[], Mapping[str, float]]
 FAILED_SAVES = 3  # so many in a row end the run
 
 
 class TrainingError(UserError):
     """Training cannot go on; the message says at which step, why, and what to change."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long to train and at which rates, in steps."""
-
-    schedule: ScheduleConfig
-    steps_per_epoch: int
-
-    @property
-    def unit(self) -> int:
-        """Steps in a unit of the schedule."""
-        return self.steps_per_epoch if self.schedule.unit == "epochs" else 1
-
-    @property
-    def total_steps(self) -> int:
-        return (self.schedule.constant + self.schedule.decay) * self.unit
-
-    def factor(self, step: int) -> float:
-        """What the learning rates are multiplied by in a step, counted from 0."""
-        schedule = self.schedule
-        return constant_then_decay(step // self.unit, schedule.constant, schedule.decay, schedule.shape)
 
 
 def fit(
@@ -68,17 +47,24 @@ def fit(
     samples: AnyBatch,
     plan: Plan,
     run: RunFolder,
+    measure: Measure | None = None,
+    higher_is_better: bool = False,
 ) -> int:
     """Train `method` (on its device already) from the newest checkpoint of the run to the end of the plan.
 
     Args:
         read: (first step, step after the last) -> the batches of those steps.
         samples: the held-out pictures of every sample sheet.
+        measure: what the method's weights of the moment score, by metric; called every `eval.every` steps and at the
+            last one. It must leave the weights and torch's global generator as they are.
+        higher_is_better: of the scores of `checkpoints.keep_best`.
 
     Returns the exit code: DONE, or STOPPED after a signal and a good save.
     """
     remove_leftovers(run.checkpoints)
-    step = restore(method, run)
+    step, recorded = restore(method, run)
+    best = BestKeeper(run.checkpoints, run.config.checkpoints.keep_best, higher_is_better, run.config.eval.pictures)
+    best.resume(recorded)
     if step >= plan.total_steps:
         say(f"{run.path} is finished: {step} of {plan.total_steps} steps are done")
         return DONE
@@ -88,7 +74,7 @@ def fit(
         logger.event(step, method.described)
     try:
         with StopRequest() as stop:
-            trainer = _Trainer(method, plan, run, logger, stop)
+            trainer = _Trainer(method, plan, run, logger, stop, measure, best)
             code = trainer.train(step, read(step, plan.total_steps), samples)
     except torch.OutOfMemoryError as error:
         raise _out_of_memory() from error
@@ -101,8 +87,9 @@ def fit(
     return code
 
 
-def restore(method: Learner, run: RunFolder) -> int:
-    """Load the newest good checkpoint of the run, if there is one; returns the steps done."""
+def restore(method: Learner, run: RunFolder) -> tuple[int, dict | None]:
+    """Load the newest good checkpoint of the run, if there is one; returns the steps done, and what it records as the
+    best of them."""
     for optimizer in method.optimizers.values():
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
@@ -110,7 +97,7 @@ def restore(method: Learner, run: RunFolder) -> int:
     if state is None and problems:
         raise CheckpointError(f"{'; '.join(problems.values())}. No good one is left: choose another run=")
     if state is None:
-        return 0
+        return 0, None
     for path, problem in problems.items():
         say(f"passed over: {problem}")
         set_aside(path)
@@ -122,7 +109,7 @@ def restore(method: Learner, run: RunFolder) -> int:
     for player, optimizer in method.optimizers.items():
         optimizer.load_state_dict(state["optimizers"][player])
     say(f"resuming {run.path} at step {state['step']}")
-    return state["step"]
+    return state["step"], state.get("best")
 
 
 def move(method: Learner, turn: Turn) -> None:
@@ -151,14 +138,25 @@ def seed_step(seed: int, step: int) -> None:
 
 
 class _Trainer:
-    def __init__(self, method: Learner, plan: Plan, run: RunFolder, logger: Logger, stop: StopRequest):
+    def __init__(
+        self,
+        method: Learner,
+        plan: Plan,
+        run: RunFolder,
+        logger: Logger,
+        stop: StopRequest,
+        measure: Measure | None,
+        best: BestKeeper,
+    ):
         self.method = method
         self.plan = plan
         self.run = run
         self.config: Config = run.config
         self.logger = logger
         self.stop = stop
-        self.meter = _Meter()
+        self.measure = measure
+        self.best = best
+        self.meter = Meter()
         self.bad_steps = 0
         self.failed_saves = 0
         self.replaced = 0  # pictures, since this start
@@ -176,7 +174,11 @@ class _Trainer:
                     bar.set_postfix_str(self.log(done), refresh=False)
                 if done % self.config.log.pictures_every == 0 or done == total:
                     self.logger.examination(done, self.examine(samples))
-                if self.stop.signal or done % self.config.checkpoints.every == 0 or done == total:
+                # Before the save: a checkpoint of this step says that it has been evaluated, and how well it did.
+                if self.measure and (done % self.config.eval.every == 0 or done == total):
+                    self.evaluate(done)
+                due = done % self.config.checkpoints.every == 0 or done == total
+                if self.stop.signal or due or self.best.candidate:
                     self.save(done)
                 if self.stop.signal:
                     self.logger.event(done, f"stopped by {self.stop.signal} at step {done}; the same command goes on")
@@ -184,6 +186,8 @@ class _Trainer:
                     return STOPPED
         if self.bad_steps:
             raise TrainingError(f"the loss of the last step, {total}, is not finite; the last checkpoint is good")
+        if self.best.metric:
+            self.logger.event(total, self.best.told())
         self.run.finish(total)
         return DONE
 
@@ -231,6 +235,24 @@ class _Trainer:
         self.method.train()
         return found
 
+    @torch.no_grad()
+    def evaluate(self, done: int) -> None:
+        """Measure, and see whether this is the best so far. What goes wrong costs a row, not a run of days."""
+        self.method.eval()
+        try:
+            values = self.measure()
+        except Exception as error:
+            reason = str(error) if is_for_user(error) else f"{type(error).__name__}: {error}"
+            self.logger.event(done, f"step {done} is not evaluated: {reason}")
+            return
+        finally:
+            self.method.train()
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        if strange := [name for name in values if name not in finite]:
+            self.logger.event(done, f"step {done}: not finite: {', '.join(strange)}")
+        is_best = not self.bad_steps and self.best.consider(done, finite)
+        self.logger.evaluation(done, finite, f"the best {self.best.metric} so far" if is_best else "")
+
     def save(self, done: int) -> None:
         """Save, unless the last step was bad: weights that are not finite must not replace good ones."""
         if self.bad_steps:
@@ -239,14 +261,23 @@ class _Trainer:
         keep = self.config.checkpoints
         try:
             save_checkpoint(self.run.checkpoints, done, self.state(done))
+            self.keep_best(done)
             prune_checkpoints(self.run.checkpoints, keep.keep_last, keep.keep_every)
             self.run.set_status("running", done)
             self.failed_saves = 0
         except SaveError as error:
+            self.best.give_up()
             self.failed_saves += 1
             self.logger.event(done, f"{error}; the earlier checkpoints are whole")
             if self.stop.signal or done == self.plan.total_steps or self.failed_saves >= FAILED_SAVES:
                 raise TrainingError(f"{error}. Free some space, then give the same command again") from error
+
+    def keep_best(self, done: int) -> None:
+        try:
+            self.best.keep()
+        except SaveError as error:
+            self.best.give_up()
+            self.logger.event(done, f"{error}; the earlier best is whole")
 
     def state(self, done: int) -> dict:
         return {
@@ -254,41 +285,9 @@ class _Trainer:
             "method": self.method.state_dict(),
             "optimizers": {player: o.state_dict() for player, o in self.method.optimizers.items()},
             "described": self.method.described,
+            "best": self.best.record(),
             "random": {"seed": self.config.seed, "step": done},
         }
-
-
-class _Meter:
-    """Means of the losses and the speed since the last reading. Sums stay on the device until they are read,
-    so that a step never waits for the log."""
-
-    def __init__(self) -> None:
-        self._reset()
-
-    def add(self, report: dict[str, Tensor]) -> None:
-        for name, value in report.items():
-            value = value.detach()
-            total, count = self._sums.get(name, (torch.zeros_like(value), 0))
-            self._sums[name] = (total + value, count + 1)
-
-    def count(self, pictures: int) -> None:
-        self._steps += 1
-        self._pictures += pictures
-
-    def read(self) -> tuple[dict[str, float], dict[str, float]]:
-        losses = {name: float(total) / count for name, (total, count) in self._sums.items()}
-        seconds = max(time.perf_counter() - self._since, 1e-9)
-        speed = {
-            "steps_per_second": round(self._steps / seconds, 4),
-            "pictures_per_second": round(self._pictures / seconds, 4),
-        }
-        self._reset()
-        return losses, speed
-
-    def _reset(self) -> None:
-        self._sums: dict[str, tuple[Tensor, int]] = {}
-        self._steps = self._pictures = 0
-        self._since = time.perf_counter()
 
 
 def _out_of_memory() -> TrainingError:

@@ -2,7 +2,7 @@
 
 config.yaml      the configuration, complete
 status.json      {state, step, exit, reason}, always whole
-checkpoints/     step_00001000.pt and its .sha256
+checkpoints/     step_00001000.pt and its .sha256; best.pt, if asked for
 log.jsonl        one row an event, the source of truth
 samples/         sheets of held-out pictures
 report/          what evaluate.py found
@@ -22,7 +22,7 @@ from engine.progress import say
 from engine.schema import Config
 
 # A resumed run must be the same run: what may differ all the same. Everything else is refused.
-MAY_CHANGE = ("run", "log", "checkpoints", "schedule", "train.device", "train.max_bad_steps", "data.workers")
+MAY_CHANGE = ("run", "log", "checkpoints", "eval", "schedule", "train.device", "train.max_bad_steps", "data.workers")
 
 
 class RunError(UserError):

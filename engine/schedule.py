@@ -1,6 +1,9 @@
-"""Learning-rate factors: what the initial rate is multiplied by."""
+"""How long to train, and learning-rate factors: what the initial rate is multiplied by."""
 
 import math
+from dataclasses import dataclass
+
+from engine.schema import ScheduleConfig
 
 # By the share of the decay that is over, in (0, 1).
 SHAPES = {
@@ -20,3 +23,25 @@ def constant_then_decay(place: int, constant: int, decay: int, shape: str = "lin
     """
     done = place + 1 - constant
     return SHAPES[shape](done / (decay + 1)) if done > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to train and at which rates, in steps."""
+
+    schedule: ScheduleConfig
+    steps_per_epoch: int
+
+    @property
+    def unit(self) -> int:
+        """Steps in a unit of the schedule."""
+        return self.steps_per_epoch if self.schedule.unit == "epochs" else 1
+
+    @property
+    def total_steps(self) -> int:
+        return (self.schedule.constant + self.schedule.decay) * self.unit
+
+    def factor(self, step: int) -> float:
+        """What the learning rates are multiplied by in a step, counted from 0."""
+        schedule = self.schedule
+        return constant_then_decay(step // self.unit, schedule.constant, schedule.decay, schedule.shape)

@@ -73,6 +73,15 @@ class CheckpointConfig:
     every: Positive = 1000  # steps
     keep_last: Positive = 3
     keep_every: Count = 0  # also keep each checkpoint at a multiple of so many steps; 0: none
+    keep_best: str = ""  # of METRICS: also keep the checkpoint that does best in it, as best.pt; "": none
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Metrics of held-out pictures while training goes on: those that need no pretrained weights."""
+
+    every: Count = 0  # steps between two evaluations; 0: none
+    pictures: Annotated[int, Ge(4)] = 64  # held-out ones a domain
 
 
 @dataclass(frozen=True)
@@ -87,3 +96,4 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     log: LogConfig = field(default_factory=LogConfig)
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)

@@ -14,14 +14,24 @@ MOST_KNOWN = 1000  # of the paintings learnt from, among which the nearest are l
 SEED = 0  # of the order of paintings: sources are sorted by style or artist, and halves of them are compared
 
 
-def read_references(data: DataConfig | None, given: Mapping[str, str | None], size: int, count: int) -> References:
+NO_FOLDERS: Mapping[str, str | None] = {"content": None, "style": None}
+
+
+def read_references(
+    data: DataConfig | None,
+    size: int,
+    count: int,
+    given: Mapping[str, str | None] = NO_FOLDERS,
+    most_known: int = MOST_KNOWN,
+) -> References:
     """The held-out pictures of a run's data, where no folder is given instead.
 
     Args:
         data: None if both folders are given.
-        given: by domain, a folder (or list, or pattern) of pictures.
         size: px, to which they are resized and cropped.
         count: pictures a domain, at most; 0: all.
+        given: by domain, a folder (or list, or pattern) of pictures.
+        most_known: of the training paintings; 0: none.
 
     Raises:
         DataError, MetricError: naming what is missing or too little.
@@ -39,9 +49,10 @@ def read_references(data: DataConfig | None, given: Mapping[str, str | None], si
         wanted |= {"truths": (content.counterpart(), places), "other_truths": (content.counterpart(variant=1), places)}
     read = {name: _read(source, chosen, size) for name, (source, chosen) in wanted.items()}
     check_enough(len(read["photographs"]), len(read["paintings"]))
-    learnt = open_source(own["style"], "style", "train") if own.get("style") and not given["style"] else None
-    known = learnt and _read(learnt, some_of(learnt, MOST_KNOWN, SEED), size)
-    return References(**read, known=known)
+    if given["style"] or not most_known:
+        return References(**read)
+    learnt = open_source(own["style"], "style", "train")
+    return References(**read, known=_read(learnt, some_of(learnt, most_known, SEED), size))
 
 
 def _read(source: Source, places: list[int], size: int) -> PictureSet:

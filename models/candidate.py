@@ -217,7 +217,7 @@ def _folder_of_recipe(recipe: Path, settings: Sequence[str]) -> Path:
         raise UserError(f"{recipe}: {config.method.name} has to be trained: {way}")
     run = Path(config.run)
     changed = differences(read_run_config(run), to_dict(config)) if (run / "config.yaml").exists() else {}
-    changed = [key for key in changed if not key.startswith(("run", "log."))]
+    changed = [key for key in changed if not key.startswith(("run", "log.", "eval.", "checkpoints."))]
     if changed or (run.exists() and not (run / "config.yaml").exists()):
         raise UserError(
             f"run = {run}: is there and is not of this recipe and these settings ({', '.join(changed[:3])}); give "

@@ -25,6 +25,7 @@ OURS_BESIDES = {
     "models/official.py": ("engine.weights",),
     "metrics/features.py": ("engine.weights", "engine.distributed", "engine.cache"),
     "metrics/references.py": ("data", "engine.schema"),
+    "models/trainee.py": ("data", "engine"),
     "models/networks/vgg_weights.py": ("engine.checkpoint", "engine.weights"),
 }
 

@@ -1,0 +1,45 @@
+"""The metrics of a method while it learns, by the same few held-out pictures again and again."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from metrics import METRICS, Metric
+from metrics.features import NETWORKS, FeatureStore
+from metrics.measure import Evaluator, Score
+from metrics.sets import PictureSet, References
+
+
+def watchable(has_truth: bool) -> tuple[str, ...]:
+    """The keys of METRICS that need no pretrained weights and, where the data knows none, no truth."""
+    free = {key: metric for key, metric in METRICS.items() if not _needs_more(metric)}
+    return tuple(key for key, metric in free.items() if has_truth or metric.against != "truth")
+
+
+def _needs_more(metric: Metric) -> bool:
+    """Pretrained weights, or a network that nobody gives while training."""
+    if metric.of:
+        return any(_needs_more(METRICS[part]) for part in metric.of)
+    return any(name not in NETWORKS or NETWORKS[name].pretrained for name in (metric.features, metric.network) if name)
+
+
+class Watch:
+    """Measures what `translate` makes of the references' photographs; what is of the references alone is computed once.
+
+    Args:
+        translate: uint8 [N, 3, H, W] -> its translations as they would be saved, uint8, on the CPU.
+
+    Raises:
+        MetricError: there are too few references.
+    """
+
+    def __init__(self, references: References, translate: Callable[[Tensor], Tensor], device: torch.device):
+        self.evaluator = Evaluator(references, FeatureStore(device, pretrained=False))
+        self.translate = translate
+
+    def measure(self) -> dict[str, float]:
+        """By the keys of METRICS; what raises is what `translate` raises."""
+        photographs = self.evaluator.references.photographs
+        translations = PictureSet(self.translate(photographs.pixels), photographs.names)
+        return {found.key: found.value for found in self.evaluator.measure(translations) if isinstance(found, Score)}
