@@ -95,7 +95,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
             raise UserError(f"{homeless[0]}: nothing is written into or beside what is no run; give --report DIR")
         for folder in filter(None, [*(each.report for each in candidates), arguments.report]):
             team.once(lambda folder=folder: check_report_folder(folder))
-        opened = [(each, references_of(each, candidates, arguments)) for each in candidates]
+        opened = list(with_references(candidates, arguments))
         if arguments.report:
             refuse_other_pictures(opened)
         found = list(evaluate_all(opened, arguments, team))
@@ -107,15 +107,22 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return USER_ERROR if wanted else DONE
 
 
-def references_of(candidate, candidates: list, arguments: argparse.Namespace):
-    """What a candidate is measured by: the pictures of the command line, of its own data, or of the first run's."""
+def with_references(candidates: list, arguments: argparse.Namespace) -> Iterator[tuple]:
+    """Each candidate with what it is measured by: the pictures of the command line, of its own data, or of the first
+    run's. They are read once for all that have the same."""
     from metrics.references import read_references
 
-    data = candidate.data or next((each.data for each in candidates if each.data), None)
     given = {"content": arguments.content, "style": arguments.style}
-    if data is None and not all(given.values()):
-        raise UserError(f"{candidate.path}: without a run --content PHOTOGRAPHS and --style PAINTINGS are needed")
-    return read_references(data, arguments.size or (data.size if data else DEFAULT_SIZE), arguments.pictures, given)
+    found = {}
+    for candidate in candidates:
+        data = candidate.data or next((each.data for each in candidates if each.data), None)
+        if data is None and not all(given.values()):
+            raise UserError(f"{candidate.path}: without a run --content PHOTOGRAPHS and --style PAINTINGS are needed")
+        size = arguments.size or (data.size if data else DEFAULT_SIZE)
+        key = repr((data and data.domains(), size))
+        if key not in found:
+            found[key] = read_references(data, size, arguments.pictures, given)
+        yield candidate, found[key]
 
 
 def refuse_other_pictures(opened: list[tuple]) -> None:
@@ -211,23 +218,31 @@ def cost_of(candidate, pixels) -> dict:
 
 def write_reports(candidates: list, found: list[Evaluated], together: Path | None) -> None:
     """Each run's own report, and the one of all of them."""
-    from engine.report import new_report_folder, write_report
-
-    for candidate, each in zip(candidates, found, strict=True):
+    evaluations = [each.evaluation for each in found]
+    made: list[dict] = [{} for _ in candidates]  # reports by name, for each run's W&B
+    for candidate, each, reports in zip(candidates, found, made, strict=True):
         if candidate.report:
             candidate.keep()
-            folder = new_report_folder(candidate.report)
-            write_report(folder, [each.evaluation], pictures_of([each]), [command()])
-            log_to_wandb(candidate, folder, [each.evaluation], "evaluation")
+            reports["evaluation"] = write_one(candidate.report, [each])
             if together is None:
-                print_scores([each.evaluation], folder)
+                print_scores([each.evaluation], candidate.report)
     if together:
-        evaluations = [each.evaluation for each in found]
-        folder = new_report_folder(together)
-        write_report(folder, evaluations, pictures_of(found), [command()])
-        for candidate in (each for each in candidates if each.report and len(candidates) > 1):
-            log_to_wandb(candidate, folder, evaluations, "comparison")
-        print_scores(evaluations, folder)
+        comparison = write_one(together, found)
+        for reports in made if len(found) > 1 else ():
+            reports["comparison"] = comparison
+        print_scores(evaluations, together)
+    for candidate, reports in zip(candidates, made, strict=True):
+        if candidate.report:
+            log_to_wandb(candidate, reports)
+
+
+def write_one(folder: Path, found: list[Evaluated]) -> tuple:
+    """The report in its folder; returns (folder, its Evaluations, its plots by title)."""
+    from engine.report import new_report_folder, write_report
+
+    evaluations = [each.evaluation for each in found]
+    plots = write_report(new_report_folder(folder), evaluations, pictures_of(found), [command()])
+    return folder, evaluations, plots
 
 
 def pictures_of(found: list[Evaluated]):
@@ -278,25 +293,25 @@ def describe(references) -> dict:
     }
 
 
-def log_to_wandb(run, folder: Path, evaluations: list, name: str) -> None:
-    """The scores, the plots, the grid and the page."""
+def log_to_wandb(run, reports: dict[str, tuple]) -> None:
+    """Of each report by its name: the scores, the plots, the grid and the page."""
     from PIL import Image
 
-    from engine.report import draw_plots
     from engine.summary import names_of
     from engine.wandb_run import WandbRun
 
-    wandb = WandbRun(run.path, run.translator.config.log, {name: evaluations[0].facts})
+    wandb = WandbRun(run.path, run.translator.config.log, {"evaluation": reports["evaluation"][1][0].facts})
     step, columns = run.translator.step, ["key", "label", "better", "value", "untouched", "truth", "real", "n"]
-    if len(evaluations) == 1:
-        wandb.log(step, {f"{name}/{score['key']}": score["value"] for score in evaluations[0].scores})
-    named = zip(names_of(evaluations), evaluations, strict=True)
-    table = [[who, *(score[column] for column in columns)] for who, each in named for score in each.scores]
-    wandb.log_table(f"{name}/scores", ["run", *columns], table)
-    wandb.log_picture(step, f"{name}/grid", Image.open(folder / "grid.png"))
-    for title, plot in draw_plots(evaluations).items():
-        wandb.log_page(step, f"{name}/{title}", plot)
-    wandb.log_page(step, f"{name}/report", (folder / "report.html").read_text())
+    for name, (folder, evaluations, plots) in reports.items():
+        if len(evaluations) == 1:
+            wandb.log(step, {f"{name}/{score['key']}": score["value"] for score in evaluations[0].scores})
+        named = zip(names_of(evaluations), evaluations, strict=True)
+        table = [[who, *(score[column] for column in columns)] for who, each in named for score in each.scores]
+        wandb.log_table(f"{name}/scores", ["run", *columns], table)
+        wandb.log_picture(step, f"{name}/grid", Image.open(folder / "grid.png"))
+        for title, plot in plots.items():
+            wandb.log_page(step, f"{name}/{title}", plot)
+        wandb.log_page(step, f"{name}/report", (folder / "report.html").read_text())
     wandb.finish()
 
 

@@ -5,6 +5,7 @@ mend, and no traceback is shown. Every package raises its own (`ConfigError`, `P
 only looks for the attribute, so nobody has to import it to be understood. Anything else is a bug.
 """
 
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -51,7 +52,13 @@ def _first_line(error: BaseException) -> str:
 
 
 def _say(line: str) -> None:
-    print(printable(line), file=sys.stderr)
+    if talks():
+        print(printable(line), file=sys.stderr)
+
+
+def talks() -> bool:
+    """False in all but the first of torchrun's processes: what is for people is said once."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def printable(text: str) -> str:

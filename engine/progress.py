@@ -5,7 +5,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from engine.exits import printable
+from engine.exits import printable, talks
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 _LINE = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
@@ -39,9 +39,11 @@ def progress(total: int, unit: str, description: str, done: int = 0) -> tqdm:
         bar_format=_BAR if terminal else _LINE,
         dynamic_ncols=terminal,
         leave=True,
+        disable=not talks(),
     )
 
 
 def say(line: str) -> None:
     """Print a line to the error stream without tearing a bar that is on the screen."""
-    tqdm.write(printable(line), file=sys.stderr)
+    if talks():
+        tqdm.write(printable(line), file=sys.stderr)

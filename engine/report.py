@@ -97,8 +97,8 @@ class Extreme:
 
 def write_report(
     folder: Path, evaluations: Sequence[Evaluation], shown: Pictures, commands: Sequence[str] = ()
-) -> None:
-    """Write the report of one run, or of several side by side.
+) -> dict[str, str]:
+    """Write the report of one run, or of several side by side; returns its plots, SVG by title.
 
     Args:
         commands: that make the report again.
@@ -113,6 +113,7 @@ def write_report(
     write_atomically(folder / "report.md", _text(evaluations, summary))
     page = render_page(evaluations, summary, shown, find_extremes(evaluations), plots, commands)
     write_atomically(folder / "report.html", page)
+    return plots
 
 
 def _text(evaluations: Sequence[Evaluation], summary: Sequence[str]) -> str:

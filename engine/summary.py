@@ -1,5 +1,6 @@
 """What an evaluation found, and what that says in words."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,6 +128,8 @@ def _ranking(names: Sequence[str], row: Row, untouched: bool = True) -> str:
 
 def number(value: float) -> str:
     """As many digits as are of use."""
+    if 0 < abs(value) < 0.1:
+        return f"{value:.2g}" if abs(value) < 1e-4 else f"{value:.{1 - math.floor(math.log10(abs(value)))}f}"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}" if abs(value) < 1000 else f"{value:.0f}"
 
 

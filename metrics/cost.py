@@ -1,5 +1,6 @@
 """What a translation costs: parameters, multiplications, time and memory, measured on the spot."""
 
+import ctypes
 import statistics
 import time
 from collections.abc import Callable
@@ -121,6 +122,7 @@ class _Peak:
             self.before = torch.cuda.memory_allocated(device)
         else:
             try:
+                _return_free_memory()
                 Path("/proc/self/clear_refs").write_text("5")  # forget the peak (Linux)
                 self.before = _status("VmRSS")
             except OSError:
@@ -130,6 +132,12 @@ class _Peak:
         if self.device.type == "cuda":
             return (torch.cuda.max_memory_allocated(self.device) - self.before) / 2**20
         return None if self.before is None else max(0.0, (_status("VmHWM") - self.before) / 2**20)
+
+
+def _return_free_memory() -> None:
+    """To the system: what the C library keeps for later would hide what is taken from it."""
+    if hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)
 
 
 def _status(name: str) -> int:

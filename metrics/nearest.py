@@ -22,7 +22,9 @@ class Nearest:
 
 def find_nearest(translations: Tensor, known: Tensor, unseen: Tensor | None = None) -> Nearest:
     """Of features, float64 [N, D], [K, D] and [M, D], each number weighed by its deviation over the known paintings."""
-    deviation = known.std(dim=0).clamp_min(1e-8)
+    deviation = known.std(dim=0)
+    # What is all but constant there must not decide.
+    deviation = deviation.clamp_min(0.1 * float(deviation.median()) + 1e-8)
     distances, places = (torch.cdist(translations / deviation, known / deviation)).min(dim=1)
     if unseen is None:
         return Nearest(places, distances, None)
