@@ -24,6 +24,11 @@ def change(translations: Tensor, photographs: Tensor) -> float:
     return float((translations - photographs).abs().mean(dim=(1, 2, 3)).median() * LEVELS)
 
 
+def constant_share(translations: Tensor, photographs: Tensor) -> float:
+    """The share of translations that deviate by less than a grey level from their mean colour."""
+    return float((translations.std(dim=(2, 3)).amax(dim=1) * LEVELS < 1).double().mean())
+
+
 def brightness_correlation(translations: Tensor, photographs: Tensor) -> float:
     """Median over pictures of the correlation of brightness at COARSE px."""
     a, b = (_coarse(luma(x)) for x in (translations, photographs))
@@ -65,6 +70,9 @@ class Detector:
 
 
 DETECTORS = {
+    "constant": Detector(
+        "share of pictures of one colour", constant_share, "above", 0.0, "makes pictures of one colour, without content"
+    ),
     "identity": Detector(
         "change of a picture, grey levels", change, "below", 4.0, "changes next to nothing: it is nearly the identity"
     ),

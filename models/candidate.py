@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from data import SOURCES, open_source
-from data.images import PictureError, denormalise, find_pictures, normalise, open_picture, resize_and_crop, to_tensor
+from data.images import PictureError, find_pictures, normalise, open_picture, resize_and_crop, to_tensor
 from data.loader import drawn_pictures
 from data.source import some
 from engine.cache import NO_CACHE, TensorCache
@@ -22,11 +22,11 @@ from engine.distributed import ALONE, Team
 from engine.exits import UserError
 from engine.progress import progress
 from engine.run_folder import RunFolder, read_run_config
-from engine.schema import DataConfig
+from engine.schema import Config, DataConfig
 from models import METHODS
-from models.method import Style
+from models.method import Method, Style
 from models.official import Official
-from models.translator import Translator, load
+from models.translator import Translator, as_saved, load
 
 
 @dataclass(frozen=True)
@@ -71,27 +71,25 @@ class RunCandidate:
             cache: keeps each batch, so that an evaluation that was killed goes on where it was.
             team: processes that share the batches; the pictures are the same whatever their number.
         """
-        config, styles = self.translator.config, None
-        if self.translator.method.needs_style:
-            source = open_source(config.data.style, "style", "train")
-            styles = drawn_pictures(source, len(photographs), config.data.size, config.seed)
+        config = self.translator.config
+        styles = training_styles(self.translator.method, config, len(photographs))
         weights = fingerprint(self.translator.method.state_dict())
         made_by = f"{weights} {config.method} {self.translator.direction} {self.translator.device.type}"
-        with progress(
-            len(range(team.rank, -(-len(photographs) // batch_size), team.size)), "batch", "translate"
-        ) as bar:
+        batches = [slice(first, first + batch_size) for first in range(0, len(photographs), batch_size)]
+        with progress(len(batches[team.rank :: team.size]), "batch", f"translate {self.path.name}") as bar:
 
             def work(part: slice) -> Tensor:
                 batch, style = photographs[part], None if styles is None else styles[part]
                 of = f"{made_by} {fingerprint({'photographs': batch, 'styles': style})}"
                 found = cache.read("translations", of)
                 if found is None:
-                    found = denormalise(self.apply(normalise(batch), style).cpu())
+                    found = as_saved(
+                        self.apply(normalise(batch), style).cpu(), f"{self.path}: from {names[part.start]} on "
+                    )
                     cache.write("translations", of, found)
                 bar.update()
                 return found
 
-            batches = [slice(first, first + batch_size) for first in range(0, len(photographs), batch_size)]
             return torch.cat(team.map(work, batches))
 
     def apply(self, pictures: Tensor, styles: Tensor | None = None) -> Tensor:
@@ -164,6 +162,14 @@ class FolderCandidate:
 
     def keep(self) -> None:
         """Nothing is to be made."""
+
+
+def training_styles(method: Method, config: Config, count: int) -> Tensor | None:
+    """For a method that takes its style from pictures, a painting of the training part for each of `count` photographs,
+    drawn by the run's seed, [count, 3, size, size] in [-1, 1]."""
+    if not method.needs_style:
+        return None
+    return drawn_pictures(open_source(config.data.style, "style", "train"), count, config.data.size, config.seed)
 
 
 def find_finished(folder: Path, names: Sequence[str]) -> list[str | None]:

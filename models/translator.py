@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from data import SOURCES
-from data.images import normalise, to_picture, to_rgb, to_tensor
+from data.images import denormalise, normalise, to_picture, to_rgb, to_tensor
 from engine.checkpoint import CheckpointError, ForeignFileError, load_checkpoint, newest_checkpoint
 from engine.config import config_from_dict, load_config
 from engine.device import choose_device
@@ -118,6 +118,18 @@ class Translator:
         with contextlib.nullcontext() if self.method.optimizes else torch.inference_mode():
             found = self.method.translate(_pad(pictures, multiple, smallest), style, self.direction, **options)
         return found[..., :height, :width]
+
+
+class NotFiniteError(UserError):
+    """Some translations have values that no picture has."""
+
+
+def as_saved(translations: Tensor, of: str = "") -> Tensor:
+    """[N, 3, H, W] in [-1, 1] -> uint8; raises NotFiniteError, which says `of` whom."""
+    bad = sum(not picture.isfinite().all() for picture in translations)
+    if bad:
+        raise NotFiniteError(f"{of}{bad} of {len(translations)} translations are not finite")
+    return denormalise(translations)
 
 
 def load(

@@ -52,11 +52,17 @@ def test_collapsed_modes_are_found(photographs: Tensor, healthy: Tensor) -> None
     assert "mode_collapse" in fired(alike, photographs)
 
 
+def test_pictures_of_one_colour_are_found(photographs: Tensor, healthy: Tensor) -> None:
+    one = torch.cat([healthy[:11], torch.tensor([0.1, -0.5, 0.9]).view(1, 3, 1, 1).expand(1, 3, 64, 64)])
+    assert fired(one, photographs) == {"constant"}
+
+
 @pytest.mark.parametrize("period", [2, 4])
 def test_checkerboards_are_found(period: int, photographs: Tensor, healthy: Tensor) -> None:
     assert fired(healthy + checkerboard(period, 0.1), photographs) == {"checkerboard"}
 
 
 def test_every_detector_has_its_ill_here(photographs: Tensor, healthy: Tensor) -> None:
-    ills = (photographs, -photographs, healthy[:1].expand(12, -1, -1, -1), healthy + checkerboard(2, 0.2))
+    grey = photographs.mean(dim=(1, 2, 3), keepdim=True).expand_as(photographs)
+    ills = (grey, photographs, -photographs, healthy[:1].expand(12, -1, -1, -1), healthy + checkerboard(2, 0.2))
     assert set().union(*(fired(ill, photographs) for ill in ills)) == set(DETECTORS)
