@@ -1,7 +1,7 @@
 """How good translations are. METRICS is the table; each metric is a pure function of tensors, in its own file.
 
-All pictures are float32 [N, 3, H, W] in [-1, 1]. A paired metric compares translation i with partner i and gives
-one value a picture; a distribution metric compares two sets and gives one value.
+Pictures are float32 [N, 3, H, W] in [-1, 1] where nothing else is said. A paired metric compares translation i with
+partner i and gives one value a picture; a distribution metric compares two sets and gives one value.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Metric:
     compare: module and function. Of pairs: (translations, partners) -> [N], with a network (network, translations,
         partners) -> [N]. Against the paintings: (set, real set) -> the distance; or [K], parts of equal weight whose
         mean is the distance; or its value at each level by the level's name, whose mean it is; of features where they
-        are named, else of pictures. Of domains: (translations, photographs, paintings) -> [N]. Of scores: (a, b) ->
-        float.
+        are named, else of pictures as uint8. Of domains: (translations, photographs, paintings) -> [N]. Of scores:
+        (a, b) -> float.
     error: module and function, (set, real set) -> standard error.
     features, network: of metrics.features.NETWORKS.
     enough: with fewer pictures than this the value is biased, and is shown with a warning.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from engine.cache import NO_CACHE, TensorCache
 from engine.distributed import ALONE, Team
 from engine.weights import fetch, read_weights
-from metrics.sets import PictureSet, to_unit
+from metrics.sets import PictureSet
 
 WITHOUT = "--without-pretrained"
 BATCH = 16  # pictures in one forward pass
@@ -173,8 +173,3 @@ class FeatureStore:
             return self.team.map(work, items, run)
         finally:
             torch.set_num_threads(threads)
-
-
-def pixels(pictures: PictureSet, device: torch.device) -> Tensor:
-    """All of them, float32 [N, 3, H, W] in [-1, 1]."""
-    return to_unit(pictures.pixels.to(device))

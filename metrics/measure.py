@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metrics import METRICS, Metric, function
-from metrics.features import BATCH, FeatureStore, pixels
+from metrics.features import BATCH, FeatureStore
 from metrics.sets import PictureSet, References, to_unit
 
 BOOTSTRAP_DRAWS = 1000
@@ -224,7 +224,7 @@ class Evaluator:
     def _represent(self, metric: Metric) -> Callable[[PictureSet], Tensor]:
         if metric.features:
             return lambda pictures: self.store.features(metric.features, pictures)
-        return lambda pictures: pixels(pictures, self.store.device)
+        return lambda pictures: pictures.pixels.to(self.store.device)
 
 
 def by_network(network: nn.Module, pictures: Tensor, partners: Tensor) -> Tensor:

@@ -10,29 +10,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metrics.sets import to_unit
+
 PATCH = 7  # px
 PATCHES_PER_PICTURE = 128
 DIRECTIONS = 512
 SMALLEST_LEVEL = 16  # px
+PICTURES_AT_ONCE = 64  # thousands of pictures fill the memory as bytes already
+DIRECTIONS_AT_ONCE = 64
 
 
 def sliced_wasserstein(pictures: Tensor, real: Tensor, seed: int = 0) -> dict[str, float]:
     """The distance at each level, times 1000, by the level's side ("64 px"); their mean is what is usually given. Lower
     is closer, and sets of n pictures never reach 0.
 
-    [N, 3, H, W] and [M, 3, H, W] in [-1, 1]. Patches and directions are drawn by `seed`; of unequal sets the
+    [N, 3, H, W] and [M, 3, H, W], uint8 or in [-1, 1]. Patches and directions are drawn by `seed`; of unequal sets the
     first min(N, M) pictures count.
     """
     count = min(len(pictures), len(real))
     distances = {}
-    for a, b in zip(laplacian_pyramid(pictures[:count]), laplacian_pyramid(real[:count]), strict=True):
-        side = min(a.shape[-2:])
+    for level, side in enumerate(_sides(min(pictures.shape[-2:]))):
         generator = torch.Generator().manual_seed(seed * 100_003 + side)
-        patches = [_patches(level, generator) for level in (a, b)]
+        patches = [_patches(x[:count], level, generator) for x in (pictures, real)]
         mean, deviation = patches[1].mean(dim=(0, 2)), patches[1].std(dim=(0, 2)).clamp_min(1e-8)
         points = [((p - mean[:, None]) / deviation[:, None]).flatten(1) for p in patches]
         distances[f"{side} px"] = 1000 * sliced_distance(points[0], points[1], DIRECTIONS, generator)
     return distances
+
+
+def _sides(side: int) -> list[int]:
+    """Of the pyramid's levels, in px."""
+    sides = [side]
+    while sides[-1] // 2 >= SMALLEST_LEVEL:
+        sides.append(-(-sides[-1] // 2))
+    return sides
 
 
 def sliced_distance(a: Tensor, b: Tensor, directions: int, generator: torch.Generator) -> float:
@@ -40,7 +51,8 @@ def sliced_distance(a: Tensor, b: Tensor, directions: int, generator: torch.Gene
     axes = torch.randn(a.shape[1], directions, generator=generator)
     axes = (axes / axes.norm(dim=0)).to(a).T
     # On a line the optimal transport pairs the sorted points.
-    return float((_sorted(axes @ a.T) - _sorted(axes @ b.T)).abs().mean())
+    parts = [(_sorted(some @ a.T) - _sorted(some @ b.T)).abs().mean(dim=1) for some in axes.split(DIRECTIONS_AT_ONCE)]
+    return float(torch.cat(parts).double().mean())
 
 
 def _sorted(x: Tensor) -> Tensor:
@@ -71,12 +83,20 @@ def _blur(x: Tensor) -> Tensor:
     return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), kernel, groups=x.shape[1])
 
 
-def _patches(x: Tensor, generator: torch.Generator) -> Tensor:
-    """[N, 3, H, W] -> [N * PATCHES_PER_PICTURE, 3, PATCH * PATCH] from random places."""
-    n, _, height, width = x.shape
+def _patches(pictures: Tensor, level: int, generator: torch.Generator) -> Tensor:
+    """[N, 3, H, W] -> [N * PATCHES_PER_PICTURE, 3, PATCH * PATCH] from random places of a level of the pyramid."""
+    height, width = laplacian_pyramid(_floating(pictures[:1]))[level].shape[-2:]
+    n = len(pictures)
     top = torch.randint(height - PATCH + 1, (n, PATCHES_PER_PICTURE, 1, 1), generator=generator)
     left = torch.randint(width - PATCH + 1, (n, PATCHES_PER_PICTURE, 1, 1), generator=generator)
     rows, columns = top + torch.arange(PATCH).view(1, 1, -1, 1), left + torch.arange(PATCH).view(1, 1, 1, -1)
-    picture = torch.arange(n).view(-1, 1, 1, 1)
-    # An index beside a slice comes first: [N, patches, 7, 7, 3].
-    return x[picture, :, rows, columns].flatten(0, 1).flatten(1, 2).transpose(1, 2)
+    found = []
+    for chunk, r, c in zip(*(x.split(PICTURES_AT_ONCE) for x in (pictures, rows, columns)), strict=True):
+        x = laplacian_pyramid(_floating(chunk))[level]
+        # An index beside a slice comes first: [N, patches, 7, 7, 3].
+        found.append(x[torch.arange(len(x)).view(-1, 1, 1, 1), :, r, c].flatten(0, 1).flatten(1, 2).transpose(1, 2))
+    return torch.cat(found)
+
+
+def _floating(pictures: Tensor) -> Tensor:
+    return to_unit(pictures) if pictures.dtype == torch.uint8 else pictures
