@@ -13,6 +13,7 @@ from metrics.vgg_style import moment_distance
 MANY = ";"  # between the names of a picture that bears several
 FEWEST = 5  # pictures of a group
 MOST = 12  # groups of a kind, the largest
+UNTOLD = ("licence",)  # kinds that say nothing of what is seen
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ def by_paintings(translated: Tensor, paintings: Tensor, labels: Labels, key: str
 def _groups(labels: Labels) -> Iterator[tuple[str, str, Tensor]]:
     """(kind, label, int64 places), the largest groups of each kind first. One that holds every picture says nothing."""
     for kind, values in labels.items():
+        if kind in UNTOLD:
+            continue
         members: dict[str, list[int]] = {}
         for place, names in enumerate(values):
             for name in filter(None, names.split(MANY)):
