@@ -218,7 +218,9 @@ def cost_of(candidate, pixels) -> dict:
 
 def write_reports(candidates: list, found: list[Evaluated], together: Path | None) -> None:
     """Each run's own report, and the one of all of them."""
-    evaluations = [each.evaluation for each in found]
+    from engine.report import log_report
+    from engine.wandb_run import WandbRun
+
     made: list[dict] = [{} for _ in candidates]  # reports by name, for each run's W&B
     for candidate, each, reports in zip(candidates, found, made, strict=True):
         if candidate.report:
@@ -230,19 +232,21 @@ def write_reports(candidates: list, found: list[Evaluated], together: Path | Non
         comparison = write_one(together, found)
         for reports in made if len(found) > 1 else ():
             reports["comparison"] = comparison
-        print_scores(evaluations, together)
+        print_scores([each.evaluation for each in found], together)
     for candidate, reports in zip(candidates, made, strict=True):
         if candidate.report:
-            log_to_wandb(candidate, reports)
+            facts = reports["evaluation"].evaluations[0].facts
+            wandb = WandbRun(candidate.path, candidate.translator.config.log, {"evaluation": facts})
+            for name, report in reports.items():
+                log_report(wandb, candidate.translator.step, name, report)
+            wandb.finish()
 
 
-def write_one(folder: Path, found: list[Evaluated]) -> tuple:
-    """The report in its folder; returns (folder, its Evaluations, its plots by title)."""
+def write_one(folder: Path, found: list[Evaluated]):
+    """The report in its folder."""
     from engine.report import new_report_folder, write_report
 
-    evaluations = [each.evaluation for each in found]
-    plots = write_report(new_report_folder(folder), evaluations, pictures_of(found), [command()])
-    return folder, evaluations, plots
+    return write_report(new_report_folder(folder), [each.evaluation for each in found], pictures_of(found), [command()])
 
 
 def pictures_of(found: list[Evaluated]):
@@ -291,28 +295,6 @@ def describe(references) -> dict:
         "preprocessing": f"RGB, shorter side to {side} px (bicubic, antialiased), centre crop, 8 bits",
         "versions": f"torch {torch.__version__}",
     }
-
-
-def log_to_wandb(run, reports: dict[str, tuple]) -> None:
-    """Of each report by its name: the scores, the plots, the grid and the page."""
-    from PIL import Image
-
-    from engine.summary import names_of
-    from engine.wandb_run import WandbRun
-
-    wandb = WandbRun(run.path, run.translator.config.log, {"evaluation": reports["evaluation"][1][0].facts})
-    step, columns = run.translator.step, ["key", "label", "better", "value", "untouched", "truth", "real", "n"]
-    for name, (folder, evaluations, plots) in reports.items():
-        if len(evaluations) == 1:
-            wandb.log(step, {f"{name}/{score['key']}": score["value"] for score in evaluations[0].scores})
-        named = zip(names_of(evaluations), evaluations, strict=True)
-        table = [[who, *(score[column] for column in columns)] for who, each in named for score in each.scores]
-        wandb.log_table(f"{name}/scores", ["run", *columns], table)
-        wandb.log_picture(step, f"{name}/grid", Image.open(folder / "grid.png"))
-        for title, plot in plots.items():
-            wandb.log_page(step, f"{name}/{title}", plot)
-        wandb.log_page(step, f"{name}/report", (folder / "report.html").read_text())
-    wandb.finish()
 
 
 if __name__ == "__main__":

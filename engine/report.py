@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
 from torch import Tensor
 
 from engine.atomic import write_atomically
@@ -16,6 +17,7 @@ from engine.plots import curves, scatter
 from engine.sheet import draw_sheet
 from engine.summary import CONTENT, STYLE, TRUTH, Evaluation, by_metric, by_reason, names_of, summarise
 from engine.tables import cost_table, group_tables, ill_table, picture_csv, score_csv, score_table
+from engine.wandb_run import WandbRun
 
 NOTES = """\
 In brackets: 95 % interval by bootstrap over pictures. *untouched photograph*: the score of doing nothing.
@@ -95,10 +97,19 @@ class Extreme:
     value: float
 
 
+@dataclass(frozen=True)
+class Report:
+    """One that is written: where, of whom, and its plots, SVG by title."""
+
+    folder: Path
+    evaluations: Sequence[Evaluation]
+    plots: Mapping[str, str]
+
+
 def write_report(
     folder: Path, evaluations: Sequence[Evaluation], shown: Pictures, commands: Sequence[str] = ()
-) -> dict[str, str]:
-    """Write the report of one run, or of several side by side; returns its plots, SVG by title.
+) -> Report:
+    """Write the report of one run, or of several side by side.
 
     Args:
         commands: that make the report again.
@@ -113,7 +124,22 @@ def write_report(
     write_atomically(folder / "report.md", _text(evaluations, summary))
     page = render_page(evaluations, summary, shown, find_extremes(evaluations), plots, commands)
     write_atomically(folder / "report.html", page)
-    return plots
+    return Report(folder, evaluations, plots)
+
+
+def log_report(wandb: WandbRun, step: int, name: str, report: Report) -> None:
+    """The scores, the plots, the grid and the page, under names that begin with `name`."""
+    evaluations = report.evaluations
+    if len(evaluations) == 1:
+        wandb.log(step, {f"{name}/{score['key']}": score["value"] for score in evaluations[0].scores})
+    columns = ["key", "label", "better", "value", "untouched", "truth", "real", "n"]
+    named = zip(names_of(evaluations), evaluations, strict=True)
+    table = [[who, *(score[column] for column in columns)] for who, each in named for score in each.scores]
+    wandb.log_table(f"{name}/scores", ["run", *columns], table)
+    wandb.log_picture(step, f"{name}/grid", Image.open(report.folder / "grid.png"))
+    for title, plot in report.plots.items():
+        wandb.log_page(step, f"{name}/{title}", plot)
+    wandb.log_page(step, f"{name}/report", (report.folder / "report.html").read_text())
 
 
 def _text(evaluations: Sequence[Evaluation], summary: Sequence[str]) -> str:
