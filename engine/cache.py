@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+FORMAT = 1  # to be raised when the code computes otherwise what is kept
+
 
 @dataclass(frozen=True)
 class TensorCache:
@@ -40,7 +42,7 @@ class TensorCache:
             temporary.unlink(missing_ok=True)
 
     def _file(self, kind: str, of: str) -> Path | None:
-        name = hashlib.sha256(f"{of} torch {torch.__version__}".encode()).hexdigest()
+        name = hashlib.sha256(f"{of} torch {torch.__version__} {FORMAT}".encode()).hexdigest()
         return None if self.folder is None else self.folder / kind / f"{name}.pt"
 
 

@@ -21,7 +21,7 @@ SECONDS = 20.0  # after which no further round is begun
 class Cost:
     """Of translating.
 
-    parameters: of the networks that take part. gmacs: 10^9 multiplications and additions a picture of SIDE px.
+    parameters: of the networks that take part, frozen ones, too. gmacs: 10^9 multiplications and additions a picture of SIDE px.
     pictures_per_second: in batches of `batch` pictures of `side` px on `device`; memory: MiB that this took at its peak
     beside the networks, None where the system does not say.
     """
@@ -105,8 +105,11 @@ class _Used:
             hook.remove()
 
     def _note(self, module: nn.Module, *_: object) -> None:
-        for parameter in module.parameters(recurse=False):
-            self.met[id(parameter)] = parameter.numel()
+        for weight in module.parameters(recurse=False):
+            self.met[id(weight)] = weight.numel()
+        for name, weight in module.named_buffers(recurse=False):
+            if name.endswith(("weight", "bias")):  # a frozen network keeps its weights so
+                self.met[id(weight)] = weight.numel()
 
     def parameters(self) -> int:
         return sum(self.met.values())

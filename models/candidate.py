@@ -71,9 +71,9 @@ class RunCandidate:
             cache: keeps each batch, so that an evaluation that was killed goes on where it was.
             team: processes that share the batches; the pictures are the same whatever their number.
         """
-        config = self.translator.config
-        styles = training_styles(self.translator.method, config, len(photographs))
-        weights = fingerprint(self.translator.method.state_dict())
+        config, method = self.translator.config, self.translator.method
+        styles = training_styles(method, config, len(photographs))
+        weights = fingerprint(dict([*method.named_parameters(), *method.named_buffers()]))  # frozen ones, too
         made_by = f"{weights} {config.method} {self.translator.direction} {self.translator.device.type}"
         batches = [slice(first, first + batch_size) for first in range(0, len(photographs), batch_size)]
         with progress(len(batches[team.rank :: team.size]), "batch", f"translate {self.path.name}") as bar:

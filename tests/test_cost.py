@@ -35,6 +35,17 @@ def test_the_papers_generator() -> None:
     assert cost.gmacs == pytest.approx(by_hand / 1e9)
 
 
+def test_frozen_weights_are_counted() -> None:
+    from models.networks.vgg import VGG
+
+    network = VGG("vgg19", "relu2_1", frozen_blocks=5)
+    assert list(network.parameters()) == []
+    cost = measure_cost(
+        lambda x: network(x, ["relu2_1"])["relu2_1"], network, torch.zeros(1, 3, 32, 32), optimizes=False
+    )
+    assert cost.parameters == (3 * 64 + 64 * 64 + 64 * 128) * 9 + 64 + 64 + 128
+
+
 def test_an_optimised_picture_is_counted_with_its_gradients_and_scaled_to_the_size() -> None:
     network = nn.Conv2d(3, 8, 3, padding=1)
 

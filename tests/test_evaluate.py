@@ -198,7 +198,7 @@ def test_styles_are_drawn_from_the_training_part(monkeypatch: pytest.MonkeyPatch
 
     given: list[torch.Tensor] = []
     config = Config(data=DataConfig(content=options, style=options, size=32))
-    method = SimpleNamespace(needs_style=True, state_dict=dict)
+    method = SimpleNamespace(needs_style=True, named_parameters=list, named_buffers=list)
     translator = SimpleNamespace(
         config=config, method=method, device=torch.device("cpu"), translate=translate, direction="photo2painting"
     )
