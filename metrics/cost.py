@@ -21,7 +21,8 @@ SECONDS = 20.0  # after which no further round is begun
 class Cost:
     """Of translating.
 
-    parameters: of the networks that take part, frozen ones, too. gmacs: 10^9 multiplications and additions a picture of SIDE px.
+    parameters: of the networks that take part, frozen ones, too. gmacs: 10^9 multiplications with additions, a picture
+    of SIDE px.
     pictures_per_second: in batches of `batch` pictures of `side` px on `device`; memory: MiB that this took at its peak
     beside the networks, None where the system does not say.
     """
