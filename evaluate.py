@@ -101,9 +101,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
         found = list(evaluate_all(opened, arguments, team))
         if team.leads:
             write_reports(candidates, found, arguments.report)
-    wanted = [each for each in found[0].evaluation.missing if each["wanted"]]
-    for each in wanted if team.leads else ():
-        print(f"error: not measured: {each['label']}: {each['reason']}", file=sys.stderr)
+    rows = [row for each in found for row in each.evaluation.missing if row["wanted"]]
+    wanted = {f"error: not measured: {row['label']}: {row['reason']}": None for row in rows}
+    for line in wanted if team.leads else ():
+        print(line, file=sys.stderr)
     return USER_ERROR if wanted else DONE
 
 
@@ -152,14 +153,13 @@ def evaluate_all(opened: list[tuple], arguments: argparse.Namespace, team) -> It
     from metrics.features import NETWORKS, FeatureStore
     from metrics.measure import Evaluator
 
-    networks = NETWORKS | judge_of(arguments, opened[0][1])
-    cache, pretrained = default_cache(), not arguments.without_pretrained
-    store = FeatureStore(choose_device(arguments.device), cache, pretrained, team, networks)
+    cache, device, pretrained = default_cache(), choose_device(arguments.device), not arguments.without_pretrained
     evaluators = {}
     for candidate, references in opened:
-        key = (references.photographs.key, references.paintings.key)
-        evaluator = evaluators.setdefault(key, Evaluator(references, store))
-        yield evaluate_one(candidate, evaluator, arguments.batch_size, cache)
+        if id(references) not in evaluators:
+            networks = NETWORKS | judge_of(arguments, references)
+            evaluators[id(references)] = Evaluator(references, FeatureStore(device, cache, pretrained, team, networks))
+        yield evaluate_one(candidate, evaluators[id(references)], arguments.batch_size, cache)
 
 
 def judge_of(arguments: argparse.Namespace, references) -> dict:
@@ -191,6 +191,7 @@ def evaluate_one(candidate, evaluator, batch_size: int, cache) -> Evaluated:
     known = references.known or references.paintings
     nearest = {
         "by": measured.nearest_by,
+        "among": len(known),
         "ratio": measured.nearest.ratio,
         "names": [known.names[place] for place in measured.nearest.places[:GRID_ROWS].tolist()],
     }

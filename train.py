@@ -14,6 +14,8 @@ from engine.exits import DONE, UserError, run_script
 from metrics import METRICS
 from models import METHODS, build_method
 
+MANY = 1 << 16  # px, or pictures: no metric wants more
+
 
 def main() -> int:
     arguments = parse_arguments()
@@ -128,12 +130,18 @@ def start_evaluation(method, held_out: dict, config, device) -> tuple:
     from models.trainee import translate_by
 
     metric, count = config.checkpoints.keep_best, config.eval.pictures
-    known = watchable(isinstance(held_out["content"], SourceWithTruth))
+    has_truth, size = isinstance(held_out["content"], SourceWithTruth), config.data.size
+    fewest = min(count, *map(len, held_out.values()))
+    known = watchable(has_truth, size, fewest)
     if metric and metric not in known:
-        lack = "the truth, which this data does not know" if metric in watchable(True) else "pretrained weights"
+        lacks = {
+            "the truth, which this data does not know": watchable(True, size, fewest),
+            "more or larger pictures (eval.pictures, data.size)": watchable(has_truth, MANY, MANY),
+        }
+        lack = next((lack for lack, possible in lacks.items() if metric in possible), "pretrained weights")
         raise UserError(f"checkpoints.keep_best = {metric}: needs {lack}; in training one of: {', '.join(known)}")
     try:
-        references = read_references(config.data, config.data.size, count, most_known=0)
+        references = read_references(config.data, size, count, most_known=0)
         translate = translate_by(method, config, device, len(references.photographs))
         watch = Watch(references, translate, device)
     except MetricError as error:  # a recipe's eval.every shall not keep those from training who have few pictures

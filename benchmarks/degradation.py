@@ -133,7 +133,7 @@ def random_pretrained() -> dict[str, Network]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=128)
-    parser.add_argument("--size", type=int, default=64, help="px; MS-SSIM wants 161")
+    parser.add_argument("--size", type=int, default=64, help="px; MS-SSIM wants 176")
     parser.add_argument("--random-pretrained", action="store_true", help="also FID and its kin, on random weights")
     arguments = parser.parse_args()
     networks = NETWORKS | (random_pretrained() if arguments.random_pretrained else {})

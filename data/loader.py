@@ -198,11 +198,11 @@ def spread_pictures(source: Source, count: int, size: int) -> torch.Tensor:
 
 
 def drawn_pictures(source: Source, count: int, size: int, seed: int) -> torch.Tensor:
-    """`count` pictures of a source in an order drawn by the seed, [count, 3, size, size] in [-1, 1]; all of them come
-    before one comes again."""
+    """`count` pictures of a source in an order drawn by the seed, uint8 [count, 3, size, size]; all of them come before
+    one comes again."""
     order = np.random.default_rng(seed).permutation(len(source))[:count]
     pixels, _ = read_pictures(Chosen(source, order), len(order), size)
-    return normalise(pixels[torch.arange(count) % len(pixels)])
+    return pixels[torch.arange(count) % len(pixels)]
 
 
 @dataclass(frozen=True)

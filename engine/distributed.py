@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch.distributed as dist
@@ -81,7 +82,8 @@ def join_team() -> Iterator[Team]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
-    dist.init_process_group("gloo")
+    # They meet only when all have done their share, and pictures that are optimised take their time.
+    dist.init_process_group("gloo", timeout=timedelta(days=2))
     try:
         yield Team(dist.get_rank(), dist.get_world_size())
     finally:

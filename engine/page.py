@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from torch import Tensor
 
 from data.images import normalise, to_picture
-from engine.summary import Evaluation, best, by_metric, by_reason, names_of, number
+from engine.summary import Evaluation, best, by_metric, by_reason, counted, is_few, names_of, number
 from engine.tables import cost_rows, group_rows
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {"counted": counted, "is_few": is_few}
     environment.filters["number"] = lambda value: "" if value is None else number(value)
     store, names, columns = _Store(), names_of(evaluations), shown.columns
     return environment.get_template("page.html").render(

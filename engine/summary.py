@@ -1,6 +1,7 @@
 """What an evaluation found, and what that says in words."""
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ class Evaluation:
     """What was found of one run.
 
     facts: what was evaluated and how, in the order in which it is shown; "run" is its folder.
-    scores: rows with key, label, better, unit, enough, value, interval, untouched, truth, real, n, levels.
+    scores: rows with key, label, better, unit, enough, value, interval, untouched, truth, real, n, m, levels.
     missing: rows with key, label, reason, wanted, of what could not be measured.
     findings: rows with key, label, value, threshold, fires, fired, said, of the detectors of known ills.
     groups: rows with kind, group, n, key, label, better, value, interval: scores by what is known of the pictures.
@@ -79,10 +80,10 @@ def summarise(evaluations: Sequence[Evaluation]) -> list[str]:
     for question, keys in (("the true paintings", TRUTH), ("the paintings' style", STYLE)):
         key = next((key for key in keys if key in rows), None)
         if key:
-            found.append(f"Nearest to {question}: {_ranking(names, rows[key])}")
+            found.append(f"Nearest to {question}: {_ranking(evaluations, rows[key])}")
     key = next((key for key in CONTENT if key in rows), None)
     if key:
-        found.append(f"Keeps most of the photographs: {_ranking(names, rows[key], untouched=False)}")
+        found.append(f"Keeps most of the photographs: {_ranking(evaluations, rows[key], untouched=False)}")
     for key in (*TRUTH, *STYLE):
         for name, score in zip(names, rows.get(key, ()), strict=False):
             if score["untouched"] is not None and not _is_better(score, score["value"], score["untouched"]):
@@ -95,10 +96,22 @@ def summarise(evaluations: Sequence[Evaluation]) -> list[str]:
                 f"{name} may repeat paintings that it has learnt from: its translations are {number(ratio)} times as "
                 "far from these as unseen paintings are. Look at the nearest paintings."
             )
-    if few := [row[0] for row in rows.values() if row[0]["n"] < row[0]["enough"]]:
-        wanted = "; ".join(f"{score['label']}: {score['n']} of {score['enough']}" for score in few)
+    if few := [row[0] for row in rows.values() if is_few(row[0])]:
+        wanted = "; ".join(f"{score['label']}: {counted(score)} of {score['enough']}" for score in few)
         found.append(f"Too few pictures, so that the value is biased: {wanted}.")
     return found
+
+
+def counted(score: Mapping[str, Any]) -> str:
+    """ "128", or "128 against 64 paintings" where sets of two sizes are compared."""
+    m = score.get("m")
+    return str(score["n"]) if m in (None, score["n"]) else f"{score['n']} against {m} paintings"
+
+
+def is_few(score: Mapping[str, Any]) -> bool:
+    """Fewer pictures, on one side at least, than an unbiased value wants."""
+    m = score.get("m")
+    return min(score["n"], score["n"] if m is None else m) < score["enough"]
 
 
 def best(row: Row) -> list[bool]:
@@ -110,13 +123,14 @@ def best(row: Row) -> list[bool]:
     return [value == winner for value in values]
 
 
-def _ranking(names: Sequence[str], row: Row, untouched: bool = True) -> str:
+def _ranking(evaluations: Sequence[Evaluation], row: Row, untouched: bool = True) -> str:
     """ "demo (18.69 dB), before other (13.41 dB); PSNR, higher is better, untouched photographs 10.58." """
-    ranked = sorted(zip(names, row, strict=True), key=lambda pair: pair[1]["value"], reverse=_rises(row[0]))
-    said = [f"{name} ({number(score['value'])})" for name, score in ranked]
+    named = zip(names_of(evaluations), row, evaluations, strict=True)
+    ranked = sorted(named, key=lambda each: each[1]["value"], reverse=_rises(row[0]))
+    said = [f"{name} ({number(score['value'])})" for name, score, _ in ranked]
     text = said[0] + (f", before {', '.join(said[1:])}" if len(said) > 1 else "")
-    if len(ranked) > 1 and _overlap(ranked[0][1], ranked[1][1]):
-        text += f" (the first two's 95 % intervals overlap: {ranked[0][0]} and {ranked[1][0]} cannot be told apart)"
+    if len(ranked) > 1 and (why := _undecided(ranked[0][1:], ranked[1][1:])):
+        text += f" ({why}: {ranked[0][0]} and {ranked[1][0]} cannot be told apart)"
     score = row[0]
     unit = f", {score['unit']}" if score["unit"] else ""
     text += f". {score['label']}{unit}, {score['better']} is better"
@@ -124,6 +138,23 @@ def _ranking(names: Sequence[str], row: Row, untouched: bool = True) -> str:
         text += f"; untouched photographs {number(score['untouched'])}"
         text += f", real against real {number(score['real'])}" if score["real"] is not None else ""
     return f"{text}."
+
+
+def _undecided(first: tuple[Mapping[str, Any], Evaluation], second: tuple[Mapping[str, Any], Evaluation]) -> str:
+    """Why the better one of two need not be better; "" if it is. Where pictures were compared one by one, the two
+    methods' differences on the same photographs decide: they scatter less than the values."""
+    (a, of_a), (b, of_b) = first, second
+    values = [each.by_picture.get(a["key"]) for each in (of_a, of_b)]
+    if all(values) and len(values[0]) > 1:
+        differences = [x - y for x, y in zip(*values, strict=True)]
+        error = statistics.stdev(differences) / math.sqrt(len(differences))
+        if abs(statistics.fmean(differences)) < 1.96 * error or a["value"] == b["value"]:
+            return "the 95 % interval of their difference holds 0"
+        return ""
+    if a["interval"] is None or b["interval"] is None:
+        return ""
+    overlap = a["interval"][0] <= b["interval"][1] and b["interval"][0] <= a["interval"][1]
+    return "the first two's 95 % intervals overlap" if overlap else ""
 
 
 def number(value: float) -> str:
@@ -139,9 +170,3 @@ def _rises(score: Mapping[str, Any]) -> bool:
 
 def _is_better(score: Mapping[str, Any], value: float, than: float) -> bool:
     return value > than if _rises(score) else value < than
-
-
-def _overlap(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    if a["interval"] is None or b["interval"] is None:
-        return False
-    return a["interval"][0] <= b["interval"][1] and b["interval"][0] <= a["interval"][1]

@@ -7,11 +7,11 @@ from typing import Any
 
 from tabulate import tabulate
 
-from engine.summary import CONTENT, Evaluation, by_metric, names_of, number
+from engine.summary import CONTENT, Evaluation, by_metric, counted, is_few, names_of, number
 
 COLUMNS = (
     *("run", "key", "level", "label", "unit", "better", "value", "low", "high"),
-    *("untouched", "truth", "real", "n", "enough"),
+    *("untouched", "truth", "real", "n", "m", "enough"),
 )
 ANCHORS = ("untouched", "truth", "real")
 COSTS = {
@@ -34,7 +34,7 @@ def _rows(scores: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """One metric, of every run, and its levels."""
     score = scores[0]
     label = f"{score['label']}, {score['unit']}" if score["unit"] else score["label"]
-    count = f"n={score['n']}" if score["n"] >= score["enough"] else f"n={score['n']}: TOO FEW, biased"
+    count = f"n={counted(score)}" + (": TOO FEW, biased" if is_few(score) else "")
     first = [f"{label} ({count})", score["better"], *map(_with_interval, scores), *_shown(score, ANCHORS)]
     levels = [
         [f"  at {level}", "", *(number(each["levels"][level]["value"]) for each in scores), *_shown(anchors, ANCHORS)]

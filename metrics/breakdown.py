@@ -8,7 +8,7 @@ from torch import Tensor
 
 from metrics.measure import Score, bootstrap_interval
 from metrics.sets import Labels
-from metrics.vgg_style import moment_distance
+from metrics.vgg_style import moment_distance, moment_error
 
 MANY = ";"  # between the names of a picture that bears several
 FEWEST = 5  # pictures of a group
@@ -46,8 +46,9 @@ def by_paintings(translated: Tensor, paintings: Tensor, labels: Labels, key: str
         key: of METRICS.
     """
     for kind, label, places in _groups(labels):
-        parts = moment_distance(translated, paintings[places])
-        yield GroupScore(kind, label, len(places), key, float(parts.mean()), bootstrap_interval(parts))
+        sets = translated, paintings[places]
+        value, margin = moment_distance(*sets), 1.96 * moment_error(*sets)
+        yield GroupScore(kind, label, len(places), key, value, (value - margin, value + margin))
 
 
 def _groups(labels: Labels) -> Iterator[tuple[str, str, Tensor]]:

@@ -8,6 +8,8 @@ them, and picture i is judged by the one that was trained without photograph i a
 import torch
 from torch import Tensor
 
+from metrics.nearest import deviation_of
+
 FOLDS = 5
 RIDGE = 0.1  # of the mean squared length of a picture's features
 
@@ -31,7 +33,7 @@ def share_of(verdicts: Tensor, _: Tensor) -> Tensor:
 def _judge(photographs: Tensor, paintings: Tensor, pictures: Tensor) -> Tensor:
     """[K]: above 0 for what is rather a painting. Both classes count the same, however many there are of each."""
     seen = torch.cat([photographs, paintings])
-    mean, deviation = seen.mean(dim=0), seen.std(dim=0).clamp_min(1e-8)
+    mean, deviation = seen.mean(dim=0), deviation_of(seen)
     centres = [((x - mean) / deviation).mean(dim=0) for x in (photographs, paintings)]
     middle = (centres[0] + centres[1]) / 2
     x = (seen - mean) / deviation - middle

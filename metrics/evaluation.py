@@ -68,7 +68,7 @@ def _nearest(translations: PictureSet, evaluator: Evaluator, store: FeatureStore
 def rows_of(measured: Measured) -> dict[str, Any]:
     """Plain values by the names of a report's Evaluation."""
     return {
-        "scores": [_labelled(score) | asdict(replace(score, pictures=None)) for score in measured.scores],
+        "scores": [_labelled(score) | _plain(score) for score in measured.scores],
         "missing": [_labelled(each) | asdict(each) for each in measured.missing],
         "findings": [
             {name: getattr(DETECTORS[each.key], name) for name in ("label", "fires", "threshold", "said")}
@@ -85,3 +85,9 @@ def rows_of(measured: Measured) -> dict[str, Any]:
 
 def _labelled(found: Score | Missing | GroupScore) -> dict[str, Any]:
     return {name: getattr(METRICS[found.key], name) for name in ("label", "better", "unit", "enough")}
+
+
+def _plain(score: Score) -> dict[str, Any]:
+    values = asdict(replace(score, pictures=None))
+    del values["pictures"]  # they are in by_picture
+    return values

@@ -15,9 +15,12 @@ from metrics.sets import PictureSet
 
 WITHOUT = "--without-pretrained"
 BATCH = 16  # pictures in one forward pass
+SUMMED_AT_ONCE = 128  # pictures whose features are summed before they are sent or kept
+MOST_BYTES = 2**28  # of features that are kept in memory
 MOST_THREADS = 16  # that each work at a batch of their own
 
 Item = TypeVar("Item")
+Kept = TypeVar("Kept")  # a tensor, or plain values
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class FeatureStore:
     """Networks, built when they are first asked for, and what they see in sets of pictures.
 
     Args:
-        cache: keeps features by the content of the set and the network.
+        cache: keeps features and comparisons by the content of the pictures and the network.
         pretrained: False leaves out what needs weights that others have trained.
         team: processes that share the work.
         networks: by name, as NETWORKS.
@@ -116,7 +119,7 @@ class FeatureStore:
         self.team = team
         self.networks = networks
         self._built: dict[str, nn.Module | Exception] = {}
-        self._features: dict[tuple[str, str], Tensor] = {}
+        self._features: dict[tuple[str, str], Tensor] = {}  # the last used last
 
     def network(self, name: str) -> nn.Module:
         """Raises WeightsError or LeftOutError, each time the same without trying again."""
@@ -124,8 +127,8 @@ class FeatureStore:
             try:
                 if self.networks[name].pretrained and not self.pretrained:
                     raise LeftOutError(f"left out by {WITHOUT}")
-                built = self.team.agree(self.networks[name].build)
-                self._built[name] = built.to(self.device).eval().requires_grad_(False)
+                build = self.networks[name].build
+                self._built[name] = self.team.agree(lambda: build().to(self.device).eval().requires_grad_(False))
             except Exception as error:
                 if not hasattr(error, "exit_code"):
                     raise
@@ -137,25 +140,38 @@ class FeatureStore:
 
     def features(self, name: str, pictures: PictureSet) -> Tensor:
         """float64 [N, D] on the CPU; [1, D], their mean, where the network's are `summed`."""
-        key = (name, pictures.key)
-        if key not in self._features:
-            network = self.network(name)
-            of = f"{self.networks[name].identity} {pictures.key} {self.device.type}"
-            found = self.team.once(lambda: self.cache.read("features", of))
-            if found is None:
-                found = self._compute(network, pictures, self.networks[name].summed)
-                if self.team.leads:
-                    self.cache.write("features", of, found)
-            self._features[key] = found
-        return self._features[key].double()
+        key, network = (name, pictures.key), self.network(name)
+        found = self._features.pop(key, None)
+        if found is None:
+            compute = self._mean_of if self.networks[name].summed else self._each_of
+            found = self.kept(self.identity(name), (pictures,), lambda: compute(network, pictures))
+        self._features[key] = found
+        while sum(each.nbytes for each in self._features.values()) > MOST_BYTES and len(self._features) > 1:
+            del self._features[next(iter(self._features))]
+        return found.double()
 
-    def _compute(self, network: nn.Module, pictures: PictureSet, summed: bool) -> Tensor:
-        def work(batch: Tensor) -> Tensor:
-            found = network(batch.to(self.device)).cpu()
-            return found.double().sum(dim=0) if summed else found
+    def identity(self, name: str) -> str:
+        """What a network is, in words; "" for none."""
+        return self.networks[name].identity if name else ""
 
-        found = self.map(work, pictures.pixels.split(BATCH))
-        return (sum(found) / len(pictures)).unsqueeze(0) if summed else torch.cat(found)
+    def kept(self, what: str, sets: Sequence[PictureSet], compute: Callable[[], Kept]) -> Kept:
+        """compute(), or what it gave for the same pictures before."""
+        of = f"{what} {' '.join(each.key for each in sets)} {self.device.type}"
+        found = self.team.once(lambda: self.cache.read("measured", of))
+        if found is None:
+            found = compute()
+            if self.team.leads:
+                self.cache.write("measured", of, found)
+        return found
+
+    def _each_of(self, network: nn.Module, pictures: PictureSet) -> Tensor:
+        return torch.cat(self.map(lambda batch: network(batch.to(self.device)).cpu(), pictures.pixels.split(BATCH)))
+
+    def _mean_of(self, network: nn.Module, pictures: PictureSet) -> Tensor:
+        def work(some: Tensor) -> Tensor:
+            return sum(network(batch.to(self.device)).double().sum(dim=0) for batch in some.split(BATCH)).cpu()
+
+        return (sum(self.map(work, pictures.pixels.split(SUMMED_AT_ONCE))) / len(pictures)).unsqueeze(0)
 
     def map(self, work: Callable[[Item], Tensor], items: Sequence[Item]) -> list[Tensor]:
         """[work(item) for item in items] in inference mode, shared by the team. On a CPU batches are done side by side,

@@ -44,7 +44,7 @@ class Score:
         of so few pictures. For a judge, how many of the paintings he takes for such. For the truth, another painting of
         the same scene: the ceiling. For the content, each photograph against another one's scene: what having nothing
         in common scores.
-    n: pictures compared.
+    n: translations compared; m: paintings that they are compared with as a set, else None.
     levels: of a metric with levels, by name: value, untouched, truth and real of each.
     pictures: float64 [N], of each translation, for metrics that compare one by one; else None.
     """
@@ -56,6 +56,7 @@ class Score:
     truth: float | None
     real: float | None
     n: int
+    m: int | None = None
     levels: dict[str, Anchors] = field(default_factory=dict)
     pictures: Tensor | None = field(default=None, repr=False, compare=False)
 
@@ -147,8 +148,12 @@ class Evaluator:
             a, b = (to_unit(x.to(self.store.device)) for x in pair)
             return compare(*first, a, b).cpu()
 
-        pairs = list(zip(*(x.pixels.split(BATCH) for x in (pictures, partners)), strict=True))
-        return torch.cat(self.store.map(work, pairs)).double()
+        def compute() -> Tensor:
+            pairs = list(zip(*(x.pixels.split(BATCH) for x in (pictures, partners)), strict=True))
+            return torch.cat(self.store.map(work, pairs)).double()
+
+        of = f"{metric.compare} {self.store.identity(metric.network)}"
+        return self.store.kept(of, (pictures, partners), compute)
 
     def _distribution(self, key: str, metric: Metric, translations: PictureSet) -> Score:
         """The floor: one half of the real paintings against the other."""
@@ -160,17 +165,20 @@ class Evaluator:
         real = first.take(slice(n)) if metric.equal else r.paintings
         represent = self._represent(metric)
 
-        def compare(pictures: PictureSet) -> Found:
+        def compare(pictures: PictureSet, by: str = metric.compare) -> Found:
             to = first if pictures is second and not metric.equal else real
-            a, b = represent(pictures.take(slice(n))), represent(to)
-            return self.store.team.once(lambda: function(metric.compare)(a, b))
+            sets = (pictures.take(slice(n)), to)
+
+            def compute() -> Found:
+                a, b = map(represent, sets)
+                return self.store.team.once(lambda: function(by)(a, b))
+
+            return self.store.kept(f"{by} {self.store.identity(metric.features)}", sets, compute)
 
         others = {"untouched": r.photographs, "truth": r.truths, "real": second}
-        score = self._put_together(key, compare, translations, others, n)
+        score = replace(self._put_together(key, compare, translations, others, n), m=len(real))
         if metric.error:
-            error = function(metric.error)
-            a, b = represent(translations), represent(real)
-            margin = 1.96 * self.store.team.once(lambda: error(a, b))
+            margin = 1.96 * compare(translations, metric.error)
             score = replace(score, interval=(score.value - margin, score.value + margin))
         return score
 
@@ -183,7 +191,8 @@ class Evaluator:
             return self.store.team.once(lambda: function(metric.compare)(*sets))
 
         others = {"untouched": r.photographs, "truth": r.truths, "real": r.paintings}
-        return self._put_together(key, compare, translations, others, len(translations))
+        score = self._put_together(key, compare, translations, others, len(translations))
+        return replace(score, m=len(r.paintings))
 
     def _put_together(
         self,

@@ -22,11 +22,15 @@ class Nearest:
 
 def find_nearest(translations: Tensor, known: Tensor, unseen: Tensor | None = None) -> Nearest:
     """Of features, float64 [N, D], [K, D] and [M, D], each number weighed by its deviation over the known paintings."""
-    deviation = known.std(dim=0)
-    # What is all but constant there must not decide.
-    deviation = deviation.clamp_min(0.1 * float(deviation.median()) + 1e-8)
+    deviation = deviation_of(known)
     distances, places = (torch.cdist(translations / deviation, known / deviation)).min(dim=1)
     if unseen is None:
         return Nearest(places, distances, None)
     usual = torch.cdist(unseen / deviation, known / deviation).min(dim=1).values.median()
     return Nearest(places, distances, float(distances.median() / usual.clamp_min(1e-12)))
+
+
+def deviation_of(features: Tensor) -> Tensor:
+    """[N, D] -> [D], by which numbers are brought to one scale; what is all but constant must not decide."""
+    deviation = features.std(dim=0)
+    return deviation.clamp_min(0.1 * float(deviation.median()) + 1e-8)

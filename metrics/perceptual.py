@@ -4,11 +4,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 from torchmetrics.functional.image.lpips import _LPIPS
-from torchvision.models.vgg import cfgs, make_layers
 
 from metrics.imagenet import ImageNetScale
-
-RELU4_1 = 20  # of torchvision's VGG-19
+from metrics.vgg_style import vgg19
 
 
 class Lpips(nn.Module):
@@ -40,9 +38,7 @@ class VggContent(nn.Module):
 
     def __init__(self, state: Mapping[str, Tensor]):
         super().__init__()
-        self.convolutions = make_layers(cfgs["E"])[: RELU4_1 + 1]
-        wanted = {key: state[f"features.{key}"] for key in self.convolutions.state_dict()}
-        self.convolutions.load_state_dict(wanted)
+        self.convolutions, _ = vgg19(state)  # up to relu4_1
         self.scale = ImageNetScale()
 
     def forward(self, pictures: Tensor, photographs: Tensor) -> Tensor:

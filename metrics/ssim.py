@@ -22,7 +22,7 @@ def ssim(pictures: Tensor, partners: Tensor) -> Tensor:
 def ms_ssim(pictures: Tensor, partners: Tensor) -> Tensor:
     """MS-SSIM of the luma: the paper's five scales and weights, negative similarities cut to 0.
 
-    [N, 3, H, W] in [-1, 1], H and W above 160, twice -> [N] in [0, 1]; 1 means identical.
+    [N, 3, H, W] in [-1, 1], H and W at least 176, twice -> [N] in [0, 1]; 1 means identical.
     """
     return multiscale_structural_similarity_index_measure(
         _brightness(pictures), _brightness(partners), sigma=1.5, kernel_size=11, data_range=1.0, reduction="none"

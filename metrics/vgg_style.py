@@ -70,18 +70,27 @@ class VggGram(_Layers):
         return torch.cat([(x @ x.mT / x.shape[2]).flatten(1) for x in self.seen(pictures)], dim=1)
 
 
-def moment_distance(a: Tensor, b: Tensor) -> Tensor:
-    """Mean over the layers of |m_a - m_b|^2 / |m_b|^2, where m are a set's mean moments.
+def moment_distance(a: Tensor, b: Tensor) -> float:
+    """Mean over the layers of |m_a - m_b|^2 / |m_b|^2, where m are a set's mean moments; without the part that the
+    sets' own scatter adds to it, so that it is near 0 (of either sign) for sets of one distribution, whatever their
+    sizes. Of VggMoments, [N, D] and [M, D], N and M at least 2."""
+    mean, real, scales = _means_and_scales(a, b)
+    scatter = a.var(dim=0) / len(a) + b.var(dim=0) / len(b)
+    return float((scales * ((mean - real).square() - scatter)).sum())
 
-    VggMoments of two sets, [N, D] and [M, D] -> [N], each picture's part in the distance: their mean is the distance,
-    their spread its uncertainty (the influence function; Hampel 1974).
-    """
+
+def moment_error(a: Tensor, b: Tensor) -> float:
+    """Its standard error, by the pictures' influence on it (Hampel 1974), those of both sets."""
+    mean, real, scales = _means_and_scales(a, b)
+    slope = 2 * scales * (mean - real)
+    return float(((a @ slope).var() / len(a) + (b @ slope).var() / len(b)).sqrt())
+
+
+def _means_and_scales(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     mean, real = a.mean(dim=0), b.mean(dim=0)
     layers = _layer_sizes(a.shape[1], [2 * c for c in CHANNELS])
     norms = [r.square().sum().clamp_min(1e-12).expand(len(r)) for r in real.split(layers)]
-    scales = 1 / (len(layers) * torch.cat(norms))
-    value = (scales * (mean - real).square()).sum()
-    return value + (a - mean) @ (2 * scales * (mean - real))
+    return mean, real, 1 / (len(layers) * torch.cat(norms))
 
 
 def gram_distance(a: Tensor, b: Tensor) -> float:

@@ -11,10 +11,16 @@ from metrics.measure import Evaluator, Score
 from metrics.sets import PictureSet, References
 
 
-def watchable(has_truth: bool) -> tuple[str, ...]:
-    """The keys of METRICS that need no pretrained weights and, where the data knows none, no truth."""
+def watchable(has_truth: bool, side: int, count: int) -> tuple[str, ...]:
+    """The keys of METRICS that need no pretrained weights, where the data knows none no truth, and no larger or more
+    pictures.
+
+    Args:
+        side: px, of the pictures; count: of them, in the smaller domain.
+    """
     free = {key: metric for key, metric in METRICS.items() if not _needs_more(metric)}
-    return tuple(key for key, metric in free.items() if has_truth or metric.against != "truth")
+    enough = {key: metric for key, metric in free.items() if metric.smallest <= side and metric.fewest <= count}
+    return tuple(key for key, metric in enough.items() if has_truth or metric.against != "truth")
 
 
 def _needs_more(metric: Metric) -> bool:

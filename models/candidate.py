@@ -93,11 +93,11 @@ class RunCandidate:
             return torch.cat(team.map(work, batches))
 
     def apply(self, pictures: Tensor, styles: Tensor | None = None) -> Tensor:
-        """[N, 3, H, W] in [-1, 1] -> the same; a method that takes its style from pictures and gets none takes that of
-        the negatives, which costs the same."""
+        """[N, 3, H, W] in [-1, 1] and, as uint8, a style for each -> translations in [-1, 1]. A method that takes its
+        style from pictures and gets none takes that of the negatives, which costs the same."""
         if not self.translator.method.needs_style:
             return self.translator.translate(pictures)
-        given = -pictures if styles is None else styles
+        given = -pictures if styles is None else normalise(styles.to(self.translator.device))
         return self.translator.translate(pictures, styles=[Style((given.to(self.translator.device),))])
 
     def keep(self) -> None:
@@ -166,7 +166,7 @@ class FolderCandidate:
 
 def training_styles(method: Method, config: Config, count: int) -> Tensor | None:
     """For a method that takes its style from pictures, a painting of the training part for each of `count` photographs,
-    drawn by the run's seed, [count, 3, size, size] in [-1, 1]."""
+    drawn by the run's seed, uint8 [count, 3, size, size]."""
     if not method.needs_style:
         return None
     return drawn_pictures(open_source(config.data.style, "style", "train"), count, config.data.size, config.seed)

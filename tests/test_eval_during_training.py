@@ -93,7 +93,7 @@ def best_of(run: Path) -> dict:
 def test_rows_hold_what_the_evaluator_gives_for_the_checkpoint_of_that_step(evaluated: Path) -> None:
     found = evaluations(evaluated)
     assert list(found) == [2, 4, 6, 8]
-    assert set(found[2]) == FREE == set(watchable(True)) - TOO_FEW_OR_SMALL
+    assert set(found[2]) == FREE == set(watchable(True, 32, 5)) == set(watchable(True, 999, 999)) - TOO_FEW_OR_SMALL
     for step in (2, 8):
         wanted = measured_by_evaluator(
             evaluated, checkpoint_path(evaluated / "checkpoints", step), "configs/demo.yaml", TINY
@@ -306,6 +306,8 @@ def test_a_method_that_takes_its_style_from_pictures(tmp_path: Path) -> None:
         (["checkpoints.keep_best=swd"], ["checkpoints.keep_best = swd", "eval.every"]),
         (["eval.every=2", "checkpoints.keep_best=fid"], ["checkpoints.keep_best = fid", "pretrained", "swd"]),
         (["eval.every=2", "checkpoints.keep_best=artfid"], ["pretrained", "swd"]),
+        (["eval.every=2", "checkpoints.keep_best=ms_ssim_content"], ["larger pictures", "data.size", "swd"]),
+        (["eval.every=2", "checkpoints.keep_best=deception_random"], ["eval.pictures", "swd"]),
         (["eval.every=-1"], ["eval.every = -1"]),
         (["eval.every=2", "eval.pictures=3"], ["eval.pictures = 3", "4"]),
     ],

@@ -8,9 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from data.options import FolderOptions, WikiartOptions
+from engine.schema import DataConfig
 from metrics.breakdown import by_paintings, by_photographs
 from metrics.measure import Score
 from metrics.nearest import find_nearest
+from metrics.references import read_references
 from tests.broken_files import picture
 from tests.conftest import ROOT, TINY, call, evaluate, train_tiny
 from tests.test_vgg_finetune import TINY_CLASSIFIER
@@ -42,6 +45,22 @@ def test_translations_are_nearest_to_the_group_whose_moments_they_have() -> None
         each.group: each.value for each in by_paintings(red + 0.01, torch.cat([red, blue]), labels, "moments_random")
     }
     assert found["Fauvism"] < 0.01 < found["Realism"]
+
+
+def test_paintings_come_in_a_drawn_order_of_which_halves_are_alike(wikiart: Path) -> None:
+    data = DataConfig(
+        content=FolderOptions(held_out=str(wikiart), root=str(wikiart)),
+        style=WikiartOptions(root=str(wikiart), held_out_share=0.9),
+    )
+    references = read_references(data, 16, 0)
+    styles = references.paintings.labels["style"]
+    half = len(styles) // 2
+    assert {styles[:half].count("Fauvism"), styles[half:].count("Fauvism")} - {0, half} != set()
+    assert set(styles[:half]) == set(styles[half:]) == set(COLOURS)
+    assert len(references.known) > 0
+    assert set(references.known.names).isdisjoint(references.paintings.names)
+    again = read_references(data, 16, 0)
+    assert again.paintings.names == references.paintings.names
 
 
 def test_the_nearest_are_found_and_copies_are_told_from_a_manner() -> None:

@@ -1,5 +1,6 @@
 """An evaluation shared by processes, and one that was killed, give the numbers of one that was neither."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine.cache import TensorCache
 from engine.distributed import ALONE
 from models.candidate import RunCandidate
-from tests.conftest import ROOT, evaluate, train_tiny
+from models.translator import load
+from tests.conftest import ROOT, call, evaluate, train_tiny
 
 PICTURES = 37  # three batches of features, nineteen of translations: neither can be shared evenly
 
@@ -54,6 +57,60 @@ def test_an_error_of_one_process_ends_all_of_them(run: Path, tmp_path: Path) -> 
     done = by_processes(2, run, tmp_path, "--report", "/proc/none/report")  # only the first looks at folders
     assert done.returncode != 0
     assert done.stderr.count("no report can be written there") == 1
+
+
+MEET = """
+import sys
+from engine.distributed import join_team
+with join_team() as team:
+    assert team.map(lambda x: (team.rank, 2 * x), range(5)) == [(i % 2, 2 * i) for i in range(5)]
+    assert team.once(lambda: team.rank) == 0
+    try:
+        team.map(lambda x: 1 // x, [1, 0, 1])  # the second is not the first process's
+    except ZeroDivisionError as error:
+        print("known to", team.rank, "in process 1" in error.__notes__[0], flush=True)
+    try:
+        team.agree(lambda: [1, 2][2 - team.rank])
+    except IndexError:
+        print("agreed by", team.rank, flush=True)
+"""
+
+
+def test_the_error_of_any_process_is_known_to_all(tmp_path: Path) -> None:
+    (tmp_path / "meet.py").write_text(MEET)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        tmp_path / "meet.py",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = ["agreed by 0", "agreed by 1", "known to 0 True", "known to 1 True"]
+    assert sorted(done.stdout.splitlines()) == lines
+
+
+def test_other_weights_other_options_and_other_styles_are_other_translations(tmp_path: Path) -> None:
+    """What was kept of one run is not taken for another's."""
+    from tests.test_adain import TINY_ADAIN
+
+    cache = TensorCache(tmp_path / "cache")
+    words = (*TINY_ADAIN, "schedule.constant=1", "schedule.decay=0", "log.wandb=disabled")
+    kept = tmp_path / "cache/translations"
+    for number, more in enumerate([(), ("seed=1",), ("method.features.seed=5",)]):
+        run = tmp_path / str(number)
+        assert call("train", ROOT / "configs/adain.yaml", f"run={run}", *words, *more) == 0
+        candidate = RunCandidate(run, load(str(run), style=None))
+        pixels = torch.arange(3 * 32 * 32, dtype=torch.int64).remainder(256).to(torch.uint8).view(1, 3, 32, 32)
+        found = candidate.translate(pixels, ["x"], 1, cache)
+        assert torch.equal(candidate.translate(pixels, ["x"], 1, cache), found)
+        assert len(list(kept.iterdir())) == 2 * number + 1
+        candidate.translator.config = dataclasses.replace(candidate.translator.config, seed=77)  # that draws the styles
+        candidate.translate(pixels, ["x"], 1, cache)
+        assert len(list(kept.iterdir())) == 2 * number + 2
 
 
 def test_a_killed_evaluation_goes_on_where_it_was(run: Path, tmp_path: Path, monkeypatch) -> None:

@@ -17,7 +17,7 @@ from metrics.imagenet import ImageNetScale
 from metrics.inception import Inception, random_state
 from metrics.kid import kernel_distance, kernel_distances, standard_error
 from metrics.manifold import coverage, density, precision, recall
-from metrics.measure import Evaluator, Missing, Score, bootstrap_interval
+from metrics.measure import Evaluator, Missing, Score, TooFewError, bootstrap_interval
 from metrics.perceptual import Lpips, VggContent
 from metrics.psnr import psnr
 from metrics.sets import PictureSet, References, to_unit
@@ -28,6 +28,7 @@ from metrics.vgg_style import (
     VggMoments,
     gram_distance,
     moment_distance,
+    moment_error,
     projected_frechet_distance,
     random_vgg16,
     vgg19,
@@ -141,23 +142,29 @@ def test_moments_and_gram_matrices_are_those_of_the_features() -> None:
 
 
 def test_moment_and_gram_distances_by_hand() -> None:
-    a, b = (torch.rand(5, 2 * 1472, generator=torch.Generator().manual_seed(i)).double() + 1 for i in range(2))
-    parts = moment_distance(a, b)
+    a, b = (torch.rand(5, 2 * 1472, generator=torch.Generator().manual_seed(i)).double() + 1 + i for i in range(2))
     sizes = [128, 256, 512, 1024, 1024]
-    layers = zip(a.mean(0).split(sizes), b.mean(0).split(sizes), strict=True)
-    expected = sum(float((x - y).square().sum() / y.square().sum()) for x, y in layers) / 5
-    assert parts.mean() == pytest.approx(expected, rel=1e-9)
-    assert moment_distance(b, b).abs().max() < 1e-12
-    # Each picture's part is how much the distance would move with its weight: the derivative, by a small step.
-    step = 1e-6
-    weights = torch.full((5, 1), (1 - step) / 5, dtype=torch.double)
-    weights[2] += step
-    moved = ((weights * a).sum(0, keepdim=True)).expand(1, -1)
-    slope = (moment_distance(moved, b).mean() - parts.mean()) / step
-    assert slope == pytest.approx(float(parts[2] - parts.mean()), rel=1e-3)
+    layers = zip(*(x.split(sizes, dim=1) for x in (a, b)), strict=True)
+    expected = 0.0
+    for x, y in layers:
+        gap = (x.mean(0) - y.mean(0)).square().sum() - (x.var(0) + y.var(0)).sum() / 5
+        expected += float(gap / y.mean(0).square().sum()) / 5
+    assert moment_distance(a, b) == pytest.approx(expected, rel=1e-9)
     g, h = torch.full((1, 64 * 64), 2.0), torch.full((1, 64 * 64), 1.0)
     assert gram_distance(g, h) == pytest.approx(1)
     assert gram_distance(h, g) == pytest.approx(0.25)
+
+
+def test_the_moment_distance_has_no_bias_by_the_number_of_pictures_and_says_its_error() -> None:
+    def moments(n: int, seed: int, mean: float) -> torch.Tensor:
+        return gaussian(n, 128, seed, mean) + 5
+
+    for n in (5, 80):
+        same = torch.tensor([moment_distance(moments(n, i, 0.0), moments(40, 99 - i, 0.0)) for i in range(20)])
+        assert abs(same.mean()) < 4 * same.std() / 20**0.5
+    found = torch.tensor([moment_distance(moments(30, i, 0.5), moments(20, 99 - i, 0.0)) for i in range(40)])
+    errors = torch.tensor([moment_error(moments(30, i, 0.5), moments(20, 99 - i, 0.0)) for i in range(40)])
+    assert 0.7 < errors.mean() / found.std() < 1.4
 
 
 def test_the_mean_of_a_summed_network_is_that_of_all_pictures() -> None:
@@ -175,6 +182,10 @@ def test_a_judge_tells_domains_apart_that_differ_and_guesses_where_they_do_not()
     assert taken_for_paintings(more, photographs, paintings).mean() > 0.95
     assert taken_for_paintings(photographs, photographs, paintings).mean() < 0.05
     assert taken_for_paintings(paintings, photographs, paintings).mean() > 0.95
+    # What is all but constant must not decide.
+    dull = [torch.cat([x, torch.zeros(len(x), 1)], dim=1).double() for x in (photographs, paintings, more)]
+    dull[0][0, -1], dull[2][:, -1] = 1e-4, -0.1
+    assert taken_for_paintings(dull[2], *dull[:2]).mean() > 0.95
     # A judge who had seen what he judges would know each of the alike by heart: 300 numbers, 60 pictures.
     alike = [gaussian(60, 300, seed=seed) for seed in (3, 4)]
     assert 0.25 < taken_for_paintings(alike[1], alike[0], alike[1]).mean() < 0.75
@@ -187,8 +198,16 @@ def test_edges_are_found_again_within_a_pixel() -> None:
     assert edge_f1(square, square) == 1
     assert edge_f1(-square, square) == 1  # where, not which way
     assert edge_f1(square.roll(1, dims=-1), square) > 0.95
+    assert edge_f1(square.roll(3, dims=-1), square) < 0.9
     assert edge_f1(square.roll(8, dims=-1), square) < 0.6
     assert edge_f1(torch.zeros_like(square), square) == 0
+
+
+def test_similarity_of_flat_pictures_is_that_of_their_means() -> None:
+    a, b = (torch.full((1, 3, 176, 176), value) for value in (-0.2, 0.6))  # brightness 0.4 and 0.8
+    by_hand = (2 * 0.4 * 0.8 + 0.01**2) / (0.4**2 + 0.8**2 + 0.01**2)
+    assert ssim(a, b) == pytest.approx(by_hand, rel=1e-3)
+    assert ms_ssim(a, b) == pytest.approx(by_hand**0.1333, rel=1e-3)  # the means count at the coarsest scale alone
 
 
 def test_ms_ssim_of_equal_pictures_is_1_and_falls_with_noise() -> None:
@@ -205,10 +224,14 @@ def test_features_are_computed_once_and_found_again_by_content(tmp_path: Path) -
     with torch.no_grad():
         torch.testing.assert_close(found, VggMoments(*random_vgg16(0))(pictures.pixels).double())
     again = FeatureStore(CPU, TensorCache(tmp_path))
-    again._built["random-moments"] = None  # not needed
+    again._built["random-moments"] = torch.nn.Identity()  # not asked
     assert torch.equal(again.features("random-moments", PictureSet(pictures.pixels.clone())), found)
     (file,) = tmp_path.rglob("*.pt")
-    file.write_bytes(b"damaged")
+    content = file.read_bytes()
+    middle = len(content) // 2
+    for damage in (b"damaged", content[:middle] + bytes(64) + content[middle + 64 :]):
+        file.write_bytes(damage)
+        assert torch.equal(FeatureStore(CPU, TensorCache(tmp_path)).features("random-moments", pictures), found)
     assert torch.equal(FeatureStore(CPU, TensorCache(tmp_path)).features("random-moments", pictures), found)
     FeatureStore(CPU, TensorCache(tmp_path)).features("random-moments", drawn(noise(5, seed=1)))
     assert len(list(tmp_path.rglob("*.pt"))) == 2
@@ -243,6 +266,35 @@ def test_every_score_lies_between_its_anchors() -> None:
     assert [s.value for s in evaluator.measure(drawn(translations)) if isinstance(s, Score)] == [
         score.value for score in scores.values()
     ]
+
+
+def test_the_floor_is_one_half_of_the_paintings_against_the_other() -> None:
+    paintings = noise(13, seed=3)
+    references = References(drawn(noise(8, seed=2)), drawn(paintings))
+    store = FeatureStore(CPU, pretrained=False)
+    found = {each.key: each for each in Evaluator(references, store).measure(drawn(noise(8, seed=1)))}
+    first, second = drawn(paintings[:6]), drawn(paintings[6:12])
+    moments = [store.features("random-moments", each) for each in (second, first)]
+    assert found["moments_random"].real == pytest.approx(moment_distance(*moments), rel=1e-6)
+    levels = sliced_wasserstein(second.pixels, first.pixels)
+    assert found["swd"].real == pytest.approx(sum(levels.values()) / len(levels), rel=1e-6)
+    assert (found["swd"].n, found["swd"].m) == (6, 6)
+    assert (found["moments_random"].n, found["moments_random"].m) == (8, 13)
+    value = found["moments_random"]
+    moved = [store.features("random-moments", each) for each in (drawn(noise(8, seed=1)), drawn(paintings))]
+    assert value.interval[1] - value.value == pytest.approx(1.96 * moment_error(*moved), rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [175, 176])
+def test_ms_ssim_is_left_out_where_pictures_are_too_small_for_five_scales(size: int) -> None:
+    references = References(drawn(noise(4, size=size)), drawn(noise(4, size=size, seed=1)))
+    evaluator = Evaluator(references, FeatureStore(CPU, pretrained=False))
+    metric = METRICS["ms_ssim_content"]
+    if size < 176:
+        with pytest.raises(TooFewError, match="at least 176 px"):
+            evaluator._score("ms_ssim_content", metric, references.photographs, {})
+    else:
+        assert evaluator._score("ms_ssim_content", metric, references.photographs, {}).value == pytest.approx(1)
 
 
 def test_the_truth_is_left_out_where_none_is_known() -> None:
@@ -303,6 +355,16 @@ def test_kernel_distance_of_one_distribution_is_near_zero_and_of_two_is_the_form
     assert torch.equal(kernel_distances(a, b), kernel_distances(a, b))
     far = kernel_distance(gaussian(400), gaussian(400, mean=1.0))
     assert far > 20 * abs(same.mean())
+
+
+def test_kids_error_shrinks_with_the_sets_and_not_with_the_subsets(monkeypatch: pytest.MonkeyPatch) -> None:
+    import metrics.kid
+
+    pairs = [(gaussian(240, seed=2 * i), gaussian(240, seed=2 * i + 1, mean=0.5)) for i in range(16)]
+    spread = torch.tensor([kernel_distance(*pair) for pair in pairs]).std()
+    monkeypatch.setattr(metrics.kid, "SUBSET_SIZE", 40)  # a sixth; the error that is said stays that of all
+    errors = torch.tensor([standard_error(*pair) for pair in pairs])
+    assert 0.5 < errors.mean() / spread < 2
 
 
 def test_precision_recall_density_and_coverage_of_a_toy_set() -> None:

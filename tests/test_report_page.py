@@ -54,6 +54,25 @@ def test_what_cannot_be_told_apart_is_worse_than_nothing_or_too_few_is_said() ->
     assert "Too few pictures, so that the value is biased: FID: 9 of 2048." in few
 
 
+def test_on_the_same_photographs_the_differences_decide() -> None:
+    """Values that scatter widely, and a difference that does not."""
+    values = [10.0, 14.0, 18.0, 22.0]
+    better = [value + 0.5 + 0.01 * i for i, value in enumerate(values)]
+    row = [score("psnr_truth", 16.5, interval=(11, 21)), score("psnr_truth", 16.0, interval=(11, 21))]
+    evaluations = [
+        Evaluation({"run": name}, [s], by_picture={"name": list("wxyz"), "psnr_truth": v})
+        for name, s, v in zip("ab", row, (better, values), strict=True)
+    ]
+    assert "told apart" not in summarise(evaluations)[0]
+    evaluations[0].by_picture["psnr_truth"][:] = [9.0, 15.0, 17.0, 23.0]
+    assert "the 95 % interval of their difference holds 0: a and b cannot be told apart" in summarise(evaluations)[0]
+
+
+def test_too_few_paintings_are_too_few() -> None:
+    (_, few) = said_of(["a"], {"kid": [score("kid", 5.0, better="lower", enough=50, n=60, m=12)]})[:2]
+    assert "KID: 60 against 12 paintings of 50" in few
+
+
 def test_translations_that_lie_on_learnt_paintings_are_pointed_at() -> None:
     row = {"swd": [score("swd", 5.0, better="lower")]}
     near = said_of(["a"], row, nearest={"by": "Inception", "ratio": 0.2, "names": []})
@@ -117,7 +136,7 @@ def page(tmp_path: Path) -> Path:
                 "side": 32,
                 "device": "cpu",
             },
-            nearest={"by": "random VGG-16", "ratio": 0.9, "names": ["x.jpg"]},
+            nearest={"by": "random VGG-16", "among": 9, "ratio": 0.9, "names": ["x.jpg"]},
             log=[{"step": step, "loss/G": 1 / step, "loss/D": 2 / step, "eval/swd": step} for step in (1, 2, 3)],
         )
         for name, value in (("first-of-all", 12.0), ("<script>alert(1)", 15.0))
