@@ -30,7 +30,7 @@ from engine.command_line import Parser
 from engine.exits import DONE, USER_ERROR, UserError, run_script
 
 GRID_ROWS = 8
-DEFAULT_SIZE = 256  # px
+DEFAULT_SIZE, SMALLEST, LARGEST = 256, 16, 8192  # px
 FEWEST = 4  # pictures: two halves of two
 
 
@@ -38,6 +38,8 @@ def main() -> int:
     arguments = parse_arguments()
     if arguments.batch_size < 1 or not (arguments.pictures == 0 or arguments.pictures >= FEWEST):
         raise UserError(f"--pictures must be 0 (all) or at least {FEWEST}, and --batch-size at least 1")
+    if arguments.size and not SMALLEST <= arguments.size <= LARGEST:
+        raise UserError(f"--size {arguments.size}: must be {SMALLEST} to {LARGEST} px")
     if arguments.set and not any(target.endswith(".yaml") for target in arguments.runs):
         raise UserError(f"--set {arguments.set[0]}: settings change a recipe; a run's are in its config.yaml")
     return show(arguments) if arguments.show else evaluate(arguments)
@@ -72,13 +74,13 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def show(arguments: argparse.Namespace) -> int:
-    from engine.report import read_evaluation
+    from engine.report import read_evaluations
 
     for run in map(Path, arguments.runs):
-        found = read_evaluation(run)
-        if found is None:
+        found = read_evaluations(run)
+        if not found:
             raise UserError(f"{run}: has no report yet; evaluate.py {run} makes it")
-        print_scores([found], run / "report")
+        print_scores(found, run / "report" if (run / "report").is_dir() else run)
     return DONE
 
 
@@ -159,7 +161,7 @@ def evaluate_all(opened: list[tuple], arguments: argparse.Namespace, team) -> It
         if id(references) not in evaluators:
             networks = NETWORKS | judge_of(arguments, references)
             evaluators[id(references)] = Evaluator(references, FeatureStore(device, cache, pretrained, team, networks))
-        yield evaluate_one(candidate, evaluators[id(references)], arguments.batch_size, cache)
+        yield evaluate_one(candidate, evaluators[id(references)], arguments, cache)
 
 
 def judge_of(arguments: argparse.Namespace, references) -> dict:
@@ -175,7 +177,7 @@ def judge_of(arguments: argparse.Namespace, references) -> dict:
     return {"classifier": Network(lambda: judge, identity, pretrained=False)}
 
 
-def evaluate_one(candidate, evaluator, batch_size: int, cache) -> Evaluated:
+def evaluate_one(candidate, evaluator, arguments: argparse.Namespace, cache) -> Evaluated:
     from engine.logger import read_log
     from engine.progress import progress
     from engine.summary import Evaluation
@@ -185,20 +187,20 @@ def evaluate_one(candidate, evaluator, batch_size: int, cache) -> Evaluated:
 
     references, team = evaluator.references, evaluator.store.team
     photographs = references.photographs
-    translated = candidate.translate(photographs.pixels, photographs.names, batch_size, cache, team)
+    translated = candidate.translate(photographs.pixels, photographs.names, arguments.batch_size, cache, team)
     with progress(len(METRICS), "metric", "measure") as bar:
         measured = measure_all(PictureSet(translated, photographs.names), evaluator, bar.update)
     known = references.known or references.paintings
     nearest = {
         "by": measured.nearest_by,
         "among": len(known),
-        "ratio": measured.nearest.ratio,
+        "ratio": measured.nearest.ratio if candidate.data else None,  # what others have learnt from is not known
         "names": [known.names[place] for place in measured.nearest.places[:GRID_ROWS].tolist()],
     }
     evaluation = Evaluation(
-        candidate.facts() | describe(references),
+        candidate.facts() | describe(references, arguments),
         **rows_of(measured),
-        cost=team.once(lambda: cost_of(candidate, photographs.pixels[:batch_size])),
+        cost=team.once(lambda: cost_of(candidate, photographs.pixels[: arguments.batch_size])),
         nearest=nearest,
         log=read_log(candidate.path / "log.jsonl"),
     )
@@ -244,10 +246,9 @@ def write_reports(candidates: list, found: list[Evaluated], together: Path | Non
 
 
 def write_one(folder: Path, found: list[Evaluated]):
-    """The report in its folder."""
-    from engine.report import new_report_folder, write_report
+    from engine.report import write_report
 
-    return write_report(new_report_folder(folder), [each.evaluation for each in found], pictures_of(found), [command()])
+    return write_report(folder, [each.evaluation for each in found], pictures_of(found), [command()])
 
 
 def pictures_of(found: list[Evaluated]):
@@ -260,15 +261,20 @@ def pictures_of(found: list[Evaluated]):
     names = names_of([each.evaluation for each in found])
     references = found[0].references
     rows = min(GRID_ROWS, len(references.photographs), len(references.paintings))
-    columns = {"photograph": references.photographs.pixels}
+    columns = [("photograph", references.photographs.pixels)]
     for name, each in zip(names, found, strict=True):
         known = each.references.known or each.references.paintings
-        columns[name] = each.measured.translations.pixels
-        columns[f"nearest to {name}"] = known.pixels[each.measured.nearest.places[:rows]]
+        columns.append((name, each.measured.translations.pixels))
+        columns.append((f"nearest to {name}", known.pixels[each.measured.nearest.places[:rows]]))
     truths = references.truths
-    columns |= {"real painting": references.paintings.pixels} if truths is None else {"true painting": truths.pixels}
+    last = ("real painting", references.paintings.pixels) if truths is None else ("true painting", truths.pixels)
+    shown: dict = {}
+    for name, pixels in (*columns, last):
+        while name in shown:  # a run may be called "photograph"
+            name += "'"
+        shown[name] = to_unit(pixels[:rows])
     return Pictures(
-        {name: to_unit(pixels[:rows]) for name, pixels in columns.items()},
+        shown,
         references.photographs.pixels,
         {name: each.measured.translations.pixels for name, each in zip(names, found, strict=True)},
     )
@@ -285,17 +291,21 @@ def command() -> str:
     return shlex.join(["evaluate.py", *sys.argv[1:]])
 
 
-def describe(references) -> dict:
-    """What the report says about the pictures."""
+def describe(references, arguments: argparse.Namespace) -> dict:
+    """What the report says about the pictures, and by what they are judged."""
     import torch
 
     side = references.photographs.pixels.shape[-1]
+    pictures = {"photographs": (references.photographs, arguments.content),
+                "paintings": (references.paintings, arguments.style)}  # fmt: skip
+    judge = {"judge": f"{arguments.classifier} {' '.join(arguments.classes)}".strip()} if arguments.classifier else {}
     return {
-        "photographs": f"{len(references.photographs)}, the first {references.photographs.names[0]}",
-        "paintings": f"{len(references.paintings)}, the first {references.paintings.names[0]}",
+        **{kind: f"{len(each)} of {folder or 'the held-out ones'}, the first {each.names[0]}"
+           for kind, (each, folder) in pictures.items()},
         "preprocessing": f"RGB, shorter side to {side} px (bicubic, antialiased), centre crop, 8 bits",
+        **judge,
         "versions": f"torch {torch.__version__}",
-    }
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

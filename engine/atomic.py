@@ -9,7 +9,7 @@ def write_atomically(path: Path, content: bytes | memoryview | str) -> None:
 
     A process killed at any moment leaves the old file, the new file, or a `*.tmp` beside the old one.
     """
-    content = content.encode() if isinstance(content, str) else content
+    content = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:

@@ -65,7 +65,7 @@ def _figure(width: float, height: float) -> tuple:
 
 def _label(axes: Any, text: str, point: tuple[float, float], colour: str, **place: object) -> None:
     """Beside a point; however long it is, the axes keep their room."""
-    axes.annotate(text, point, textcoords="offset points", color=colour, **place).set_in_layout(False)
+    axes.annotate(text, point, textcoords="offset points", color=colour, parse_math=False, **place).set_in_layout(False)
 
 
 def _svg(figure: Any) -> str:

@@ -1,10 +1,12 @@
 """The report of an evaluation: report.html, report.md and grid.png for people, metrics.json and .csv for machines."""
 
+import contextlib
 import errno
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -52,24 +54,30 @@ def check_report_folder(folder: Path) -> None:
                 each.rmdir()
 
 
-def new_report_folder(folder: Path) -> Path:
-    """An empty folder; an earlier report is kept beside it as report-1, report-2 ...
+def put_report(made: Path, folder: Path) -> None:
+    """Bring a report that is whole to its place; an earlier one is kept beside it as report-1, report-2 ...
 
     Raises:
         ReportError: see `check_report_folder`.
     """
     check_report_folder(folder)
-    if folder.exists() and any(folder.iterdir()):
+    while True:
+        try:
+            made.rename(folder)  # onto nothing, or onto an empty folder
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
         number = 1
         while (kept := folder.with_name(f"{folder.name}-{number}")).exists():
             number += 1
-        folder.rename(kept)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+        with contextlib.suppress(FileNotFoundError, FileExistsError):  # another process was faster
+            folder.rename(kept)
 
 
 def _is_report(folder: Path) -> bool:
-    return folder.is_dir() and ((folder / "metrics.json").is_file() or not any(folder.iterdir()))
+    files = (folder / "metrics.json", folder / "report.md")
+    return folder.is_dir() and (all(file.is_file() for file in files) or not any(folder.iterdir()))
 
 
 @dataclass(frozen=True)
@@ -112,9 +120,28 @@ def write_report(
 ) -> Report:
     """Write the report of one run, or of several side by side.
 
+    It is made beside its place and brought there when it is whole; an earlier one is kept as folder-1, folder-2 ...
+
     Args:
         commands: that make the report again.
+
+    Raises:
+        ReportError: it cannot be written.
     """
+    folder = Path(os.path.abspath(folder))
+    made = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        made.mkdir(parents=True)
+        report = _write(made, evaluations, shown, commands)
+        put_report(made, folder)
+    except OSError as error:
+        raise ReportError(f"{folder}: the report cannot be written ({error.strerror})") from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return replace(report, folder=folder)
+
+
+def _write(folder: Path, evaluations: Sequence[Evaluation], shown: Pictures, commands: Sequence[str]) -> Report:
     draw_sheet(shown.columns).save(folder / "grid.png")
     values = [each.values() for each in evaluations]
     whole = values[0] if len(values) == 1 else {"runs": values}
@@ -187,9 +214,17 @@ def draw_plots(evaluations: Sequence[Evaluation]) -> dict[str, str]:
     return plots
 
 
-def read_evaluation(run: Path) -> Evaluation | None:
-    """That of an earlier report, or None."""
-    file = run / "report" / "metrics.json"
-    if not file.is_file():
-        return None
-    return Evaluation.of_values(json.loads(file.read_text()))
+def read_evaluations(place: Path) -> list[Evaluation]:
+    """Those of a run's last report, or of a report's own folder; none if there is no report.
+
+    Raises:
+        ReportError: it cannot be read.
+    """
+    file = next((file for file in (place / "report/metrics.json", place / "metrics.json") if file.is_file()), None)
+    if file is None:
+        return []
+    try:
+        whole = json.loads(file.read_text())
+        return [Evaluation.of_values(values) for values in whole.get("runs", [whole])]
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise ReportError(f"{file}: is no report that can be read; evaluate.py makes it anew") from error

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.exits import printable
+
 # The metric that leads in each question, the first that was measured.
 TRUTH = ("psnr_truth",)
 STYLE = ("kid", "fid", "frechet_random", "swd")
@@ -54,9 +56,13 @@ class Evaluation:
 
 
 def names_of(evaluations: Sequence[Evaluation]) -> list[str]:
-    """The runs' names, or their whole paths where two have one name."""
+    """The runs' names, or their whole paths where two have one name; numbered where two are one."""
     names = [Path(each.facts["run"]).name for each in evaluations]
-    return names if len(set(names)) == len(names) else [str(each.facts["run"]) for each in evaluations]
+    if len(set(names)) < len(names):
+        names = [str(each.facts["run"]) for each in evaluations]
+    names = [printable(name) for name in names]
+    again = [names[:i].count(name) for i, name in enumerate(names)]
+    return [f"{name} ({times + 1})" if times else name for name, times in zip(names, again, strict=True)]
 
 
 def by_metric(evaluations: Sequence[Evaluation]) -> dict[str, list[Mapping[str, Any]]]:
@@ -77,13 +83,14 @@ def summarise(evaluations: Sequence[Evaluation]) -> list[str]:
     """A sentence for each of truth, style and content that was measured, and warnings that a reader must know."""
     names, rows = names_of(evaluations), by_metric(evaluations)
     found = []
-    for question, keys in (("the true paintings", TRUTH), ("the paintings' style", STYLE)):
-        key = next((key for key in keys if key in rows), None)
-        if key:
-            found.append(f"Nearest to {question}: {_ranking(evaluations, rows[key])}")
-    key = next((key for key in CONTENT if key in rows), None)
-    if key:
-        found.append(f"Keeps most of the photographs: {_ranking(evaluations, rows[key], untouched=False)}")
+    alone = len(evaluations) == 1
+    for several, one, keys, anchors in (
+        ("Nearest to the true paintings", "To the true paintings", TRUTH, ("untouched", "real")),
+        ("Nearest to the paintings' style", "To the paintings' style", STYLE, ("untouched", "real")),
+        ("Keeps most of the photographs", "Of the photographs it keeps", CONTENT, ("unrelated",)),
+    ):
+        if key := next((key for key in keys if key in rows), None):
+            found.append(f"{one if alone else several}: {_ranking(evaluations, rows[key], anchors)}")
     for key in (*TRUTH, *STYLE):
         for name, score in zip(names, rows.get(key, ()), strict=False):
             if score["untouched"] is not None and not _is_better(score, score["value"], score["untouched"]):
@@ -123,7 +130,7 @@ def best(row: Row) -> list[bool]:
     return [value == winner for value in values]
 
 
-def _ranking(evaluations: Sequence[Evaluation], row: Row, untouched: bool = True) -> str:
+def _ranking(evaluations: Sequence[Evaluation], row: Row, anchors: Sequence[str]) -> str:
     """ "demo (18.69 dB), before other (13.41 dB); PSNR, higher is better, untouched photographs 10.58." """
     named = zip(names_of(evaluations), row, evaluations, strict=True)
     ranked = sorted(named, key=lambda each: each[1]["value"], reverse=_rises(row[0]))
@@ -134,9 +141,13 @@ def _ranking(evaluations: Sequence[Evaluation], row: Row, untouched: bool = True
     score = row[0]
     unit = f", {score['unit']}" if score["unit"] else ""
     text += f". {score['label']}{unit}, {score['better']} is better"
-    if untouched and score["untouched"] is not None:
-        text += f"; untouched photographs {number(score['untouched'])}"
-        text += f", real against real {number(score['real'])}" if score["real"] is not None else ""
+    said = {
+        "untouched": ("untouched photographs", score["untouched"]),
+        "real": ("real against real", score["real"]),
+        "unrelated": ("unrelated photographs", score["real"]),
+    }
+    shown = [f"{name} {number(value)}" for name, value in map(said.__getitem__, anchors) if value is not None]
+    text += f"; {', '.join(shown)}" if shown else ""
     return f"{text}."
 
 

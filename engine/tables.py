@@ -27,6 +27,8 @@ def score_table(evaluations: Sequence[Evaluation], style: str = "simple") -> str
     names = names_of(evaluations) if len(evaluations) > 1 else ["translation"]
     header = ["metric", "better", *names, "untouched photograph", "true painting", "real vs real"]
     rows = [row for scores in by_metric(evaluations).values() for row in _rows(scores)]
+    if style == "github":
+        return _github(rows, header)
     return tabulate(rows, headers=header, tablefmt=style, disable_numparse=True)
 
 
@@ -133,4 +135,5 @@ def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _github(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
-    return tabulate(rows, headers=header, tablefmt="github", disable_numparse=True)
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    return tabulate(cells[1:], headers=cells[0], tablefmt="github", disable_numparse=True)

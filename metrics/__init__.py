@@ -93,6 +93,7 @@ METRICS = {
     ),
     "deception_classifier": Metric(
         "deception rate (--classifier)", "paintings", "higher", "", "metrics.deception:share_of", features="classifier",
+        enough=100,
     ),
     "swd": Metric(
         "sliced Wasserstein distance", "paintings", "lower", "x1000", "metrics.swd:sliced_wasserstein",

@@ -41,6 +41,6 @@ def _judge(photographs: Tensor, paintings: Tensor, pictures: Tensor) -> Tensor:
     wanted = torch.cat([-torch.ones(len(photographs)), torch.ones(len(paintings))]).double()
     # In its dual form, as large as there are pictures and not as there are features.
     kernel = x @ x.T
-    ridge = RIDGE * kernel.diagonal().mean()
+    ridge = (RIDGE * kernel.diagonal().mean()).clamp_min(1e-12)  # 0 if all pictures are one
     solved = torch.linalg.solve(kernel + ridge * torch.diag(1 / (weights * len(seen))), wanted)
     return (((pictures - mean) / deviation - middle) @ x.T) @ solved

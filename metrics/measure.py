@@ -1,5 +1,6 @@
 """All metrics of a set of translations, each beside the values that give it a meaning."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -218,7 +219,7 @@ class Evaluator:
         return Score(
             key,
             _mean(found),
-            bootstrap_interval(found) if isinstance(found, Tensor) else None,
+            interval_of(found) if isinstance(found, Tensor) else None,
             **{kind: None if x is None else _mean(x) for kind, x in anchors.items()},
             n=n,
             levels=levels,
@@ -252,6 +253,16 @@ def _of_scores(key: str, metric: Metric, parts: list[Score | None]) -> Score | N
         return None if None in values else combine(*values)
 
     return Score(key, of("value"), None, of("untouched"), of("truth"), None, min(part.n for part in parts))
+
+
+def interval_of(values: Tensor) -> tuple[float, float]:
+    """95 % interval of a mean over pictures: Wilson's (1927) for shares, because resampling alike pictures has no
+    spread; else by bootstrap."""
+    if not bool(((values == 0) | (values == 1)).all()):
+        return bootstrap_interval(values)
+    n, share, z = len(values), float(values.double().mean()), 1.96
+    middle, half = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return (max(0.0, (middle - half) / (1 + z**2 / n)), min(1.0, (middle + half) / (1 + z**2 / n)))
 
 
 def bootstrap_interval(values: Tensor, seed: int = 0) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from engine.checkpoint import fingerprint
 from engine.config import differences, load_config, to_dict
 from engine.distributed import ALONE, Team
 from engine.exits import UserError
-from engine.progress import progress
+from engine.progress import progress, say
 from engine.run_folder import RunFolder, read_run_config
 from engine.schema import Config, DataConfig
 from models import METHODS
@@ -118,6 +118,12 @@ class WeightsCandidate(RunCandidate):
         return {key: fact for key, fact in super().facts().items() if key in ("run", "method", "networks")}
 
 
+class CheckpointCandidate(RunCandidate):
+    """One checkpoint of a run, for example its best.pt: it has the run's data, and no place for a report of its own."""
+
+    report = None
+
+
 @dataclass(frozen=True)
 class FolderCandidate:
     """Finished pictures, of whatever program, under the photographs' names; nothing is written into their folder."""
@@ -145,6 +151,11 @@ class FolderCandidate:
             UserError: some are missing or cannot be read; the first five are named.
         """
         finished, missing = find_finished(self.path, names), []
+        if shared := [file for i, file in enumerate(finished) if file and file in finished[:i]]:
+            pair = [name for name, file in zip(names, finished, strict=True) if file == shared[0]]
+            raise UserError(f"{self.path}: {shared[0]} would be the finished picture of {some(pair)}; rename one")
+        if surplus := sorted(set(find_pictures(self.path)) - set(finished)):
+            say(f"{self.path}: {len(surplus)} pictures belong to none of the photographs: {some(surplus)}")
         pictures = []
         for name, file in zip(names, finished, strict=True):
             try:
@@ -174,7 +185,11 @@ def training_styles(method: Method, config: Config, count: int) -> Tensor | None
 
 def find_finished(folder: Path, names: Sequence[str]) -> list[str | None]:
     """For each photograph the finished picture of its name: the same path, else of another format, else with one added
-    (photo.jpg.png), else the same file name in another folder, where only one bears it; None if there is none."""
+    (photo.jpg.png), else the same file name in another folder, where only one bears it; None if there is none.
+
+    Raises:
+        UserError: there are several of other formats.
+    """
     files = find_pictures(folder)
     present = set(files)
     by_stem, by_name = {}, {}
@@ -186,6 +201,8 @@ def find_finished(folder: Path, names: Sequence[str]) -> list[str | None]:
         if name in present:
             return name
         for found in (by_stem.get(str(PurePath(name).with_suffix(""))), by_stem.get(name)):
+            if found and len(found) > 1:
+                raise UserError(f"{folder}: {name} has several finished pictures: {some(found)}; keep one")
             if found:
                 return found[0]
         elsewhere = by_name.get(PurePath(name).stem, [])
@@ -207,9 +224,9 @@ def open_candidate(target: str, settings: Sequence[str], device: str) -> RunCand
         return FolderCandidate(path)
     if path.is_file():
         translator = load(target, device=device, style=None)
-        if isinstance(translator.method, Official):
-            return WeightsCandidate(path, translator)
-    read_run_config(path)  # a checkpoint alone has no folder for a report
+        kind = WeightsCandidate if isinstance(translator.method, Official) else CheckpointCandidate
+        return kind(path, translator)
+    read_run_config(path)
     if not os.access(path, os.W_OK):
         raise UserError(f"{path}: cannot be written to; its report has no place")
     return RunCandidate(path, load(target, device=device, style=None))
