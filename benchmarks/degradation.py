@@ -9,7 +9,7 @@ with random weights in the place of published ones promise nothing and are only 
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -86,7 +86,9 @@ ILLS = {
 }
 
 
-def spoilt(scenes: int, size: int, store: FeatureStore) -> Iterator[tuple[str, float, dict[str, float]]]:
+def spoilt(
+    scenes: int, size: int, store: FeatureStore, steps: Sequence[float] = STEPS
+) -> Iterator[tuple[str, float, dict[str, float]]]:
     """(ill, strength, value by metric) of every step of every ill."""
     source = open_synthetic(SyntheticOptions(held_out=scenes, size=size), "content", "held_out")
     style = open_synthetic(SyntheticOptions(held_out=scenes, size=size, seed=1), "style", "held_out")
@@ -96,7 +98,7 @@ def spoilt(scenes: int, size: int, store: FeatureStore) -> Iterator[tuple[str, f
     photographs, truths = (to_unit(sets[i].pixels) for i in (0, 2))
     evaluator = Evaluator(References(*sets), store)
     for name, ill in ILLS.items():
-        for strength in STEPS:
+        for strength in steps:
             pixels = ((ill.spoil(truths, photographs, strength) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
             found = evaluator.measure(PictureSet(pixels, sets[0].names))
             yield name, strength, {score.key: score.value for score in found if isinstance(score, Score)}

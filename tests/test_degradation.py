@@ -5,16 +5,18 @@ import math
 import pytest
 import torch
 
-from benchmarks.degradation import ILLS, STEPS, UNPROMISED, follows, spoilt
+from benchmarks.degradation import ILLS, UNPROMISED, follows, spoilt
 from metrics import METRICS
 from metrics.features import FeatureStore
 from tests.conftest import ROOT
+
+STEPS = (0.0, 0.5, 1.0)
 
 
 @pytest.fixture(scope="module")
 def values() -> dict[str, dict[str, list[float]]]:
     found: dict[str, dict[str, list[float]]] = {}
-    for ill, _, scores in spoilt(48, 32, FeatureStore(torch.device("cpu"), pretrained=False)):
+    for ill, _, scores in spoilt(48, 32, FeatureStore(torch.device("cpu"), pretrained=False), STEPS):
         for key, value in scores.items():
             found.setdefault(key, {}).setdefault(ill, []).append(value)
     return found
