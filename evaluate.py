@@ -5,6 +5,7 @@
     evaluate.py runs/demo somebodys/pictures --report runs/comparison
     evaluate.py somebodys/pictures --content photographs/ --style paintings/ --size 256 --report runs/theirs
     evaluate.py runs/demo official/latest_net_G_A.pth --report runs/comparison
+    evaluate.py runs/demo runs/demo/checkpoints/best.pt --report runs/comparison
     evaluate.py configs/gatys.yaml --set run=runs/gatys data.content.root=PHOTOGRAPHS data.style.root=PAINTINGS
     evaluate.py runs/demo --classifier runs/vgg_wikiart --classes claude-monet
     evaluate.py runs/demo --show        print the table of the last report
