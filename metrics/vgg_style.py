@@ -5,6 +5,7 @@ Of the ImageNet networks, or of random ones, which are no trained eyes but a fai
 """
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +21,9 @@ CHANNELS = (64, 128, 256, 512, 512)  # at these layers
 RANDOM_FEATURES = 64
 
 
+@lru_cache(maxsize=2)
 def random_vgg16(seed: int) -> tuple[nn.Module, tuple[int, ...]]:
-    """Convolutions with Kaiming weights, and the layers to look at. The seed does not touch the global generator."""
+    """Convolutions with Kaiming weights, and the layers to look at. Leaves the global generator alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         convolutions = make_layers(cfgs["D"])[: LAYERS_OF_16[-1] + 1]
