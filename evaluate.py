@@ -203,6 +203,7 @@ def evaluate_one(candidate, evaluator, arguments: argparse.Namespace, cache) -> 
         **rows_of(measured),
         cost=team.once(lambda: cost_of(candidate, photographs.pixels[: arguments.batch_size])),
         nearest=nearest,
+        configuration=candidate.configuration(),
         log=read_log(candidate.path / "log.jsonl"),
     )
     return Evaluated(evaluation, references, measured)
@@ -294,7 +295,7 @@ def command() -> str:
 
 def describe(references, arguments: argparse.Namespace) -> dict:
     """What the report says about the pictures, and by what they are judged."""
-    import torch
+    from engine.versions import versions
 
     side = references.photographs.pixels.shape[-1]
     pictures = {"photographs": (references.photographs, arguments.content),
@@ -305,7 +306,7 @@ def describe(references, arguments: argparse.Namespace) -> dict:
            for kind, (each, folder) in pictures.items()},
         "preprocessing": f"RGB, shorter side to {side} px (bicubic, antialiased), centre crop, 8 bits",
         **judge,
-        "versions": f"torch {torch.__version__}",
+        "versions": ", ".join(f"{library} {version}" for library, version in versions().items()),
     }  # fmt: skip
 
 

@@ -66,7 +66,7 @@ def render_page(
         findings=list(zip(*(each.findings for each in evaluations), strict=True)),
         nearest=[(name, each.nearest) for name, each in zip(names, evaluations, strict=True) if each.nearest],
         missing=by_reason(evaluations[0].missing),
-        facts=[each.facts for each in evaluations],
+        evaluations=evaluations,
         columns=list(columns),
         grid=[[store.add(x[i]) for x in columns.values()] for i in range(len(next(iter(columns.values()))))],
         extremes=_by_metric_and_run(extremes, shown, store),

@@ -149,7 +149,7 @@ def _write(folder: Path, evaluations: Sequence[Evaluation], shown: Pictures, com
     write_atomically(folder / "metrics.csv", score_csv(evaluations))
     write_atomically(folder / "pictures.csv", picture_csv(evaluations))
     summary, plots = summarise(evaluations), draw_plots(evaluations)
-    write_atomically(folder / "report.md", _text(evaluations, summary))
+    write_atomically(folder / "report.md", _text(evaluations, summary, commands))
     page = render_page(evaluations, summary, shown, find_extremes(evaluations), plots, commands)
     write_atomically(folder / "report.html", page)
     return Report(folder, evaluations, plots)
@@ -170,7 +170,7 @@ def log_report(wandb: WandbRun, step: int, name: str, report: Report) -> None:
     wandb.log_page(step, f"{name}/report", (report.folder / "report.html").read_text())
 
 
-def _text(evaluations: Sequence[Evaluation], summary: Sequence[str]) -> str:
+def _text(evaluations: Sequence[Evaluation], summary: Sequence[str], commands: Sequence[str]) -> str:
     names = names_of(evaluations)
     parts = [f"# {', '.join(names)}", *summary, score_table(evaluations, "github"), NOTES, *group_tables(evaluations)]
     if any(each.cost for each in evaluations):
@@ -182,6 +182,9 @@ def _text(evaluations: Sequence[Evaluation], summary: Sequence[str]) -> str:
     parts.append("![grid](grid.png)")
     for each, name in zip(evaluations, names, strict=True):
         parts.append(f"## {name}\n\n" + "\n".join(f"- {key}: {value}" for key, value in each.facts.items()))
+        if each.configuration:
+            parts.append(f"```yaml\n{each.configuration}```")
+    parts.append("To make this again:\n\n```sh\n" + "\n".join(commands) + "\n```")
     return "\n\n".join(parts) + "\n"
 
 

@@ -15,6 +15,8 @@ STYLE = ("kid", "fid", "frechet_random", "swd")
 CONTENT = ("lpips", "vgg_content", "ssim_content")
 COPIED = 0.5  # of the distance of unseen paintings: nearer to known ones looks like copying
 
+VALUES = ("scores", "missing", "findings", "groups", "cost", "nearest", "configuration")  # of metrics.json
+
 Row = Sequence[Mapping[str, Any]]  # one metric's score of each run
 
 
@@ -30,6 +32,7 @@ class Evaluation:
     by_picture: columns of equal length, "name" and the keys of metrics that compare pictures one by one.
     cost: parameters, gmacs, pictures_per_second, memory, batch, side, device; {} of finished pictures.
     nearest: by (features), ratio, names: of each translation the nearest painting that is known.
+    configuration: every setting of the run, as YAML; "" where there is none.
     log: the rows of its training's log.jsonl; not part of the report's values.
     """
 
@@ -41,18 +44,17 @@ class Evaluation:
     by_picture: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     cost: Mapping[str, Any] = field(default_factory=dict)
     nearest: Mapping[str, Any] = field(default_factory=dict)
+    configuration: str = ""
     log: Sequence[Mapping[str, Any]] = ()
 
     def values(self) -> dict[str, Any]:
         """What metrics.json holds: the facts, and the rest by name. The pictures' own scores are in pictures.csv."""
-        names = ("scores", "missing", "findings", "groups", "cost", "nearest")
-        return {**self.facts, **{name: getattr(self, name) for name in names}}
+        return {**self.facts, **{name: getattr(self, name) for name in VALUES}}
 
     @classmethod
     def of_values(cls, values: Mapping[str, Any]) -> "Evaluation":
-        names = ("scores", "missing", "findings", "groups", "cost", "nearest")
-        facts = {key: value for key, value in values.items() if key not in names}
-        return cls(facts, **{name: values[name] for name in names if name in values})
+        facts = {key: value for key, value in values.items() if key not in VALUES}
+        return cls(facts, **{name: values[name] for name in VALUES if name in values})
 
 
 def names_of(evaluations: Sequence[Evaluation]) -> list[str]:

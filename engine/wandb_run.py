@@ -1,6 +1,5 @@
 """The door to Weights & Biases. It may fail in any way; training neither stops nor waits for it."""
 
-import importlib.metadata
 import netrc
 import os
 import secrets
@@ -16,6 +15,7 @@ from PIL import Image
 
 from engine.progress import say
 from engine.schema import LogConfig
+from engine.versions import versions
 
 CONNECT_SECONDS = 3  # to see whether the host answers at all
 INIT_SECONDS = 4  # wandb itself waits ten more before it gives up
@@ -91,7 +91,7 @@ def _start(folder: Path, project: str, config: Mapping[str, Any], mode: str) -> 
         "x_disable_stats": True,
         "finish_timeout": FINISH_SECONDS,
     }
-    config = dict(config) | {"versions": _versions()}
+    config = dict(config) | {"versions": versions()}
     try:
         run = wandb.init(mode=mode, config=config, settings=wandb.Settings(**settings), **arguments)
     except Exception as error:
@@ -118,10 +118,6 @@ def _run_id(folder: Path) -> str:
     if not file.exists():
         file.write_text(secrets.token_hex(4))
     return file.read_text().strip()
-
-
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in ("torch", "torchvision", "numpy", "pillow")}
 
 
 def _host() -> str:

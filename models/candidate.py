@@ -17,7 +17,7 @@ from data.loader import drawn_pictures
 from data.source import some
 from engine.cache import NO_CACHE, TensorCache
 from engine.checkpoint import fingerprint
-from engine.config import differences, load_config, to_dict
+from engine.config import differences, load_config, to_dict, to_yaml
 from engine.distributed import ALONE, Team
 from engine.exits import UserError
 from engine.progress import progress, say
@@ -53,7 +53,18 @@ class RunCandidate:
             **({"style": "a training painting for each photograph"} if method.needs_style else {}),
             "direction": self.translator.direction,
             "training steps": self.translator.step,
+            "weights": f"SHA-256 {self.weights()[:16]}",
+            "seed": self.translator.config.seed,
         }
+
+    def configuration(self) -> str:
+        """Every setting, as YAML."""
+        return to_yaml(self.translator.config)
+
+    def weights(self) -> str:
+        """SHA-256 of all weights, frozen ones, too."""
+        method = self.translator.method
+        return fingerprint(dict([*method.named_parameters(), *method.named_buffers()]))
 
     def translate(
         self,
@@ -73,8 +84,7 @@ class RunCandidate:
         """
         config, method = self.translator.config, self.translator.method
         styles = training_styles(method, config, len(photographs))
-        weights = fingerprint(dict([*method.named_parameters(), *method.named_buffers()]))  # frozen ones, too
-        made_by = f"{weights} {config.method} {self.translator.direction} {self.translator.device.type}"
+        made_by = f"{self.weights()} {config.method} {self.translator.direction} {self.translator.device.type}"
         batches = [slice(first, first + batch_size) for first in range(0, len(photographs), batch_size)]
         with progress(len(batches[team.rank :: team.size]), "batch", f"translate {self.path.name}") as bar:
 
@@ -115,7 +125,10 @@ class WeightsCandidate(RunCandidate):
     data = None
 
     def facts(self) -> dict[str, object]:
-        return {key: fact for key, fact in super().facts().items() if key in ("run", "method", "networks")}
+        return {key: fact for key, fact in super().facts().items() if key in ("run", "method", "networks", "weights")}
+
+    def configuration(self) -> str:
+        return ""  # none is known
 
 
 class CheckpointCandidate(RunCandidate):
@@ -136,6 +149,9 @@ class FolderCandidate:
 
     def facts(self) -> dict[str, object]:
         return {"run": str(self.path), "method": "finished pictures"}
+
+    def configuration(self) -> str:
+        return ""
 
     def translate(
         self,

@@ -1,6 +1,7 @@
 """evaluate.py and prepare.py, run on a tiny run as a user would."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,8 +42,15 @@ def test_a_report_holds_every_metric_with_its_anchors(run: Path, capsys: pytest.
         assert score["n"] == (3 if METRICS[score["key"]].equal else 6)
         assert score["label"] in printed
     assert found["training steps"] == 8
+    assert found["seed"] == 0
+    assert re.fullmatch("SHA-256 [0-9a-f]{16}", found["weights"])
+    assert found["configuration"] == (run / "config.yaml").read_text()
+    assert all(f"{library} " in found["versions"] for library in ("torch", "torchmetrics", "torch-fidelity", "pillow"))
     text = (run / "report/report.md").read_text()
     assert "![grid](grid.png)" in text
+    assert found["configuration"] in text
+    assert "```sh\nevaluate.py " in text
+    assert "<summary>configuration</summary>" in (run / "report/report.html").read_text()
     assert all(METRICS[key].label in text for key in FREE)
     assert "FID" not in text.partition("Not measured:")[0]  # the features are random
     assert Image.open(run / "report/grid.png").width > 3 * 32
