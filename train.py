@@ -7,6 +7,7 @@ The same command again resumes a run that was stopped or killed.
 """
 
 import argparse
+from contextlib import ExitStack
 
 from data import SOURCES, open_source
 from engine.command_line import Parser
@@ -32,8 +33,19 @@ def main() -> int:
             f"translate.py {arguments.recipe} PHOTOGRAPHS OUT --style PAINTING"
         )
     check_evaluation(config)
-    with RunFolder(config) as run:
-        return train(run)
+    # Imported here: a mistake in the configuration is answered without waiting for torch.
+    from engine.device import choose_device
+    from engine.distributed import join_team
+    from engine.signals import stop_with_parent
+
+    device = choose_device(config.train.device)
+    with join_team(device) as team, ExitStack() as stack:
+        if team.size > 1:
+            stop_with_parent()
+        run = RunFolder(config, team.leads)
+        team.agree(lambda: stack.enter_context(run))
+        with team.one_voice():
+            return train(run, team, device)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -61,18 +73,20 @@ def check_evaluation(config) -> None:
         raise UserError(f"checkpoints.keep_best = {metric}: nothing is measured while eval.every = 0; set it, too")
 
 
-def train(run) -> int:
-    # Imported here: a mistake in the configuration is answered without waiting for torch.
+def train(run, team, device) -> int:
     import torch
 
+    from data.batch import Share
     from data.doubts import find_doubts
-    from data.loader import batches, steps_per_epoch
-    from engine.device import choose_device
-    from engine.loop import Plan, fit
+    from data.loader import Positions, batches
+    from engine.accelerate import prepare_determinism
+    from engine.loop import fit
     from engine.progress import say
+    from engine.schedule import Plan
 
     config, data = run.config, run.config.data
-    device = choose_device(config.train.device)
+    if config.train.deterministic:
+        prepare_determinism()
     torch.manual_seed(config.seed)
     learner = build_method(config.method)
     held_out = {domain: open_source(options, domain, "held_out") for domain, options in data.domains()}
@@ -81,15 +95,18 @@ def train(run) -> int:
     learner.to(device)
     for doubt in find_doubts(dict(data.domains()), dataset.sources, held_out):
         say(f"warning: {doubt}")
-    plan = Plan(config.schedule, steps_per_epoch(dataset, config.train.batch_size))
+    share = Share(config.train.batch_size, config.train.accumulate, team.rank, team.size)
+    plan = Plan(config.schedule, dataset.items_per_epoch, share.whole)
 
-    def read(first: int, last: int):
-        return batches(dataset, config.train.batch_size, first, last, data.workers, device)
+    def read(first_item: int, num_steps: int):
+        return batches(dataset, Positions(share, first_item, num_steps), data.workers, device)
 
-    if not config.eval.every:
-        return fit(learner, read, samples, plan, run)
-    measure, higher_is_better = start_evaluation(learner, held_out, config, device)
-    return fit(learner, read, samples, plan, run, measure, higher_is_better)
+    measure, higher_is_better = None, False
+    if config.eval.every:
+        measure, higher_is_better = start_evaluation(learner, held_out, config, device)
+    for line in plan.describe(share):
+        say(line)
+    return fit(learner, read, samples, plan, run, share, device, team, measure, higher_is_better)
 
 
 def start_translation(method, held_out: dict, config, device) -> tuple:

@@ -23,8 +23,9 @@ from data.drawing.scene import LOOK_ALIKES, MATERIALS
 from data.images import denormalise, normalise
 from data.loader import read_pictures
 from data.synthetic import SyntheticSource
-from engine.loop import Plan, seed_step
 from engine.progress import progress
+from engine.schedule import Plan
+from engine.step import seed_step
 from metrics.psnr import psnr
 from metrics.ssim import ssim
 from models import load_translator
@@ -60,7 +61,7 @@ def train_supervised(translator: Translator) -> ResnetGenerator:
     network = ResnetGenerator(**dataclasses.asdict(config.method.generator))
     rate = config.method.learning_rate
     adam = torch.optim.Adam(network.parameters(), lr=rate, betas=(config.method.beta1, config.method.beta2))
-    plan = Plan(config.schedule, steps_per_epoch=-(-len(source) // config.train.batch_size))
+    plan = Plan(config.schedule, len(source), config.train.batch_size)
     with progress(translator.step, "step", "train with pairs") as bar:
         for step in range(translator.step):
             seed_step(config.seed, step)

@@ -24,9 +24,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from data import open_source
+from data.batch import Share
 from data.doubts import find_doubts
 from data.images import save_picture
-from data.loader import Shard, open_training_data, read_batches
+from data.loader import Positions, open_training_data, read_batches
 from data.options import PreparedOptions, SyntheticOptions
 from data.prepared import OWN_COLUMNS, fingerprint
 from engine.schema import DataConfig
@@ -106,7 +107,7 @@ def measure(root: Path) -> dict[str, float]:
     doubts = list(find_doubts({"content": options}, dataset.sources, held_out))
     assert len(doubts) == 1, doubts  # the same folder for both domains; and not that its source has changed
     seconds["doubts"] = time.perf_counter()
-    batches = read_batches(dataset, Shard().positions(BATCH, 0, BATCHES + 1), WORKERS)
+    batches = read_batches(dataset, Positions(Share(BATCH), 0, BATCHES + 1), WORKERS)
     next(batches)
     seconds["first batch"] = time.perf_counter()
     times = list(seconds.items())

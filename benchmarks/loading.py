@@ -31,7 +31,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from data.loader import Shard, open_training_data, read_batches
+from data.batch import Share
+from data.loader import Positions, open_training_data, read_batches
 from data.options import CocoOptions, PreparedOptions
 from engine.schema import DataConfig
 
@@ -96,7 +97,7 @@ def prepare(coco: Path, destination: Path, *words: str) -> Path:
 
 def ours(options: object, steps: int) -> Iterator[object]:
     data = DataConfig(content=options, style=options, size=SIZE, load_size=LOAD_SIZE)
-    return read_batches(open_training_data(data, seed=0), Shard().positions(BATCH, 0, steps), workers=1)
+    return read_batches(open_training_data(data, seed=0), Positions(Share(BATCH), 0, steps), workers=1)
 
 
 def plain(folder: Path, steps: int) -> Iterator[object]:

@@ -1,9 +1,59 @@
-"""What crosses from data to methods."""
+"""What crosses from data to methods: batches, and which part of a step's pictures each of them is."""
 
+import zlib
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a batch's pictures stand in the whole batch of their step: number `first` and the following, of `total`.
+
+    Processes, and passes whose gradients are accumulated, share a whole batch. What is drawn for a picture, and what is
+    remembered from step to step, goes by its place: so a step is the same, however its batch is shared.
+    """
+
+    first: int
+    count: int
+    total: int
+    seed: int = 0
+    step: int = 0
+
+    def __iter__(self):
+        return iter(range(self.first, self.first + self.count))
+
+    def uniform(self, purpose: str, columns: int = 1) -> Tensor:
+        """[count, columns] in [0, 1) on the CPU: a function of (seed, step, purpose, place)."""
+        draws = np.random.default_rng([self.seed, self.step, zlib.crc32(purpose.encode())])
+        drawn = draws.random((self.total, columns), dtype=np.float32)
+        return torch.from_numpy(drawn[self.first : self.first + self.count].copy())
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one of `count` processes takes of every step: `passes` batches of `batch_size` pictures, one by one."""
+
+    batch_size: int = 1
+    passes: int = 1
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def own(self) -> int:
+        """Pictures of a step that are this process's."""
+        return self.batch_size * self.passes
+
+    @property
+    def whole(self) -> int:
+        """Pictures of a step of all processes: the global batch."""
+        return self.own * self.count
+
+    def places(self, number: int, seed: int = 0, step: int = 0) -> Places:
+        """Of the pictures of one of the passes."""
+        return Places(self.rank * self.own + number * self.batch_size, self.batch_size, self.whole, seed, step)
 
 
 @dataclass(frozen=True)
@@ -13,6 +63,7 @@ class Batch:
     content, style: [N, 3, H, W] in [-1, 1], photographs and paintings.
     content_names, style_names: the N pictures' names, for messages.
     unreadable: what could not be read and was replaced by other pictures of its domain.
+    places: in the step's whole batch; None: these are all of it.
     """
 
     content: Tensor
@@ -20,6 +71,11 @@ class Batch:
     content_names: tuple[str, ...] = ()
     style_names: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+    places: Places | None = None
+
+    def __post_init__(self) -> None:
+        if self.places is None:
+            object.__setattr__(self, "places", Places(0, len(self), len(self)))
 
     def __len__(self) -> int:
         return len(self.content)
@@ -37,13 +93,14 @@ class Batch:
 class LabelledBatch:
     """Pictures of one domain that are to be told apart.
 
-    pictures: [N, 3, H, W] in [-1, 1]; classes: int64 [N]; names, unreadable: as of a Batch.
+    pictures: [N, 3, H, W] in [-1, 1]; classes: int64 [N]; names, unreadable, places: as of a Batch.
     """
 
     pictures: Tensor
     classes: Tensor
     names: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+    places: Places | None = None
 
     def __len__(self) -> int:
         return len(self.pictures)

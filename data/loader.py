@@ -11,7 +11,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from data import open_source
-from data.batch import Batch, LabelledBatch
+from data.batch import Batch, LabelledBatch, Share
 from data.images import PictureError, normalise, resize_and_crop, to_tensor
 from data.labelled import Labelled, numbers_of, read_labels
 from data.source import DataError, Source, some
@@ -23,48 +23,23 @@ MOST_AHEAD = 16  # batches of a worker
 
 
 @dataclass(frozen=True)
-class Shard:
-    """The share of one of `count` processes that train together: every step's batch is split evenly among them."""
-
-    rank: int = 0
-    count: int = 1
-
-    def positions(self, batch_size: int, first_step: int, last_step: int) -> "Positions":
-        """Of the row's items, those that this process takes.
-
-        Args:
-            batch_size: of all processes together.
-
-        Raises:
-            DataError: the batch cannot be split evenly.
-        """
-        if batch_size % self.count:
-            raise DataError(f"train.batch_size = {batch_size}: must be a multiple of the {self.count} processes")
-        return Positions(batch_size, batch_size // self.count, self.rank, first_step, last_step)
-
-
-@dataclass(frozen=True)
 class Positions(Sequence[int]):
-    """Step k of `rank` takes the items from k * batch_size + rank * share on: computed, so that no order of an epoch is
-    stored, any step can be the first, and the same global batch means the same items for any number of processes."""
+    """The row's items that one process takes in so many steps, of which the first begins with an item of the row:
+    computed, so that no order of an epoch is stored, any step can be the first, and the same whole batch means the same
+    items for any number of processes."""
 
-    batch_size: int
-    share: int
-    rank: int
-    first_step: int
-    last_step: int
+    share: Share
+    first_item: int
+    num_steps: int
 
     def __len__(self) -> int:
-        return max(0, self.last_step - self.first_step) * self.share
+        return max(0, self.num_steps) * self.share.own
 
     def __getitem__(self, index: int) -> int:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        step, offset = divmod(index, self.share)
-        return (self.first_step + step) * self.batch_size + self.rank * self.share + offset
-
-
-ALONE = Shard()
+        step, offset = divmod(index, self.share.own)
+        return self.first_item + step * self.share.whole + self.share.rank * self.share.own + offset
 
 
 def open_training_data(data: object, seed: int) -> Unpaired:
@@ -92,29 +67,16 @@ def _augmentation(data: object, options: object) -> Augmentation:
     return build_augmentation(data.size, data.load_size, data.flip, data.keep_aspect, options)
 
 
-def steps_per_epoch(dataset: Unpaired | Labelled, batch_size: int) -> int:
-    """An epoch shows every picture of the larger domain; its last batch is filled up from the next epoch."""
-    return -(-dataset.items_per_epoch // batch_size)
-
-
 def batches(
-    dataset: Unpaired | Labelled,
-    batch_size: int,
-    first_step: int,
-    last_step: int,
-    workers: int,
-    device: torch.device,
-    shard: Shard = ALONE,
+    dataset: Unpaired | Labelled, positions: Positions, workers: int, device: torch.device
 ) -> Iterator[Batch | LabelledBatch]:
-    """This process's share of the batches of steps first_step, ..., last_step - 1, on the device.
+    """The batches of `positions`, on the device: as many a step as their share has passes.
 
-    Step k always gets items k * batch_size, ... of the row, so a resumed run reads on where it stopped. One loader
-    serves all steps: its workers live as long as the run.
+    One loader serves all steps: its workers live as long as the run.
 
     Raises:
-        DataError: too many pictures in a row could not be read, or the batch cannot be split.
+        DataError: too many pictures in a row could not be read.
     """
-    positions = shard.positions(batch_size, first_step, last_step)
     for arrays in read_batches(dataset, positions, workers, pinned=device.type == "cuda"):
         yield dataset.batch(arrays, device)
 
@@ -127,14 +89,15 @@ def read_batches(
     Raises:
         DataError: too many pictures in a row could not be read.
     """
+    batch_size = positions.share.batch_size
     loader = DataLoader(
         dataset,
-        batch_size=positions.share,
+        batch_size=batch_size,
         sampler=positions,
         num_workers=workers,
         collate_fn=partial(_stack, dataset),
         pin_memory=pinned,
-        prefetch_factor=batches_ahead(dataset, positions.share, workers) if workers else None,
+        prefetch_factor=batches_ahead(dataset, batch_size, workers) if workers else None,
         worker_init_fn=_leave_signals_to_the_parent,
     )
     iterator = iter(loader)

@@ -8,9 +8,11 @@ containers and is loaded with weights_only=True: no code of a file is ever run.
     step       steps done
     config     the whole configuration, as plain values
     method     the method's state_dict: networks and image pools
+    average    the running average of the networks that translate, under their names in `method`; {} without one
     optimizers one state_dict a player
     described  what the method was given that a reader of its numbers must know
     best       {metric, value, step, pictures} of the best evaluation so far, or None (engine/best.py)
+    plan       {whole_batch, origin, processes}: which pictures come next (engine/schedule.py)
     random     {seed, step}: every draw of the loop is a function of these two
 """
 
@@ -27,7 +29,7 @@ import torch
 from engine.atomic import write_atomically
 from engine.exits import UserError
 
-FORMAT = 1
+FORMAT = 2
 BEST = "best.pt"
 _NAME = re.compile(r"step_(\d{8,})\.pt")
 

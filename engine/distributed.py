@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import torch
 import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from engine.exits import BUG, is_for_user
+
+# What a collective says when another process has gone; each backend has its own words.
+GONE = ("connection closed by peer", "connection reset by peer", "broken pipe", "gloo", "nccl")
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -18,12 +26,23 @@ def _one_by_one(work: Callable[[Item], Found], own: Sequence[Item]) -> list[Foun
     return [work(item) for item in own]
 
 
+class TeamError(RuntimeError):
+    """Another process of the team has failed or is gone."""
+
+    exit_code = BUG
+
+
 @dataclass(frozen=True)
 class Team:
-    """This process among those that do the job. What is shared goes through the CPU, whatever the device."""
+    """This process among those that do the job. Objects go through the CPU, whatever the device; tensors from device to
+    device.
+
+    store: where the processes leave notes for one another.
+    """
 
     rank: int = 0
     size: int = 1
+    store: dist.Store | None = None
 
     @property
     def leads(self) -> bool:
@@ -55,6 +74,63 @@ class Team:
         self._all(lambda: own.append(attempt()))
         return own[0]
 
+    def all(self, value: Found) -> list[Found]:
+        """The values of all processes, by rank, known to all."""
+        return self._all(lambda: value)
+
+    def average_(self, values: Tensor) -> Tensor:
+        """The mean of all processes' values, in place."""
+        return self._reduce(values, dist.ReduceOp.SUM).div_(self.size)
+
+    def maximum_(self, values: Tensor) -> Tensor:
+        """The largest of all processes' values, in place; the host does not wait for it."""
+        return self._reduce(values, dist.ReduceOp.MAX)
+
+    def _reduce(self, values: Tensor, operation: dist.ReduceOp) -> Tensor:
+        if self.size > 1:
+            dist.all_reduce(values, operation)
+        return values
+
+    def share_gradients(self, network: nn.Module) -> nn.Module:
+        """`network` so that after backward every process holds the mean of all gradients. Its weights become those of
+        the first process."""
+        cuda = next(network.parameters()).is_cuda
+        return DistributedDataParallel(
+            network,
+            device_ids=[torch.cuda.current_device()] if cuda else None,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+        )
+
+    @contextmanager
+    def one_voice(self) -> Iterator[None]:
+        """Of an error, and of what it makes of the other processes, the first is shown, by the process that had it;
+        the others end with a TeamError that names it. Nobody may save after one: it may be a torn collective's."""
+        try:
+            yield
+        except Exception as error:
+            if self.size == 1:
+                raise
+            if not is_for_user(error) and any(word in str(error).lower() for word in GONE):
+                error = TeamError("another process is gone; the same command goes on from the last checkpoint")
+            earlier = self._tell(error)
+            error.shown = earlier is None
+            raise (earlier or error) from error
+
+    def _tell(self, error: Exception) -> TeamError | None:
+        """Leave a note of an error for the others; what another process has noted before, if one has."""
+        try:
+            if self.store.add("errors", 1) == 1:
+                line = " ".join(str(error).split()) or type(error).__name__
+                self.store.set("error", f"{getattr(error, 'exit_code', BUG)} {line}")
+                return None
+            code, _, line = self.store.get("error").decode().partition(" ")
+        except (RuntimeError, ValueError):  # the keeper of the notes is gone, too
+            return None
+        earlier = TeamError(line)
+        earlier.exit_code, earlier.shown = int(code), False
+        return earlier
+
     def _all(self, compute: Callable[[], Any]) -> list[Any]:
         """Of every process, by rank. The error of one is raised by all, so that none waits for ever."""
         if self.size == 1:
@@ -76,15 +152,53 @@ class Team:
 ALONE = Team()
 
 
+class Vote:
+    """Has any process noticed something (a signal)? All of them learn it at the same step, and none waits: an answer is
+    that to the question of the step before."""
+
+    def __init__(self, team: Team):
+        self.team = team
+        self.answer = torch.zeros(1, dtype=torch.int32)
+        self.work: dist.Work | None = None
+        # Of its own, lest it mix with what is gathered meanwhile.
+        self.group = dist.new_group(backend="gloo") if team.size > 1 else None
+
+    def ask(self, noticed: bool) -> bool:
+        if self.team.size == 1:
+            return noticed
+        if self.work:
+            self.work.wait()
+        agreed = bool(self.answer)
+        self.answer = torch.tensor([noticed], dtype=torch.int32)
+        self.work = dist.all_reduce(self.answer, dist.ReduceOp.MAX, group=self.group, async_op=True)
+        return agreed
+
+    def close(self) -> None:
+        if self.work:
+            self.work.wait()
+
+
 @contextmanager
-def join_team() -> Iterator[Team]:
-    """The processes of torchrun, or this one alone."""
+def join_team(device: torch.device | None = None) -> Iterator[Team]:
+    """The processes of torchrun, or this one alone.
+
+    Args:
+        device: where tensors are that they share; None: they share objects only.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
+    backend = "gloo"
+    if device is not None and device.type == "cuda":
+        torch.cuda.set_device(device)
+        backend = "cpu:gloo,cuda:nccl"
     # They meet only when all have done their share, and pictures that are optimised take their time.
-    dist.init_process_group("gloo", timeout=timedelta(days=2))
+    timeout = timedelta(days=2)
+    store, rank, size = next(dist.rendezvous("env://", timeout=timeout))
+    dist.init_process_group(
+        backend, store=dist.PrefixStore("collectives", store), rank=rank, world_size=size, timeout=timeout
+    )
     try:
-        yield Team(dist.get_rank(), dist.get_world_size())
+        yield Team(rank, size, dist.PrefixStore("notes", store))
     finally:
         dist.destroy_process_group()

@@ -30,7 +30,8 @@ def is_for_user(error: BaseException) -> bool:
 
 
 def run_script(main: Callable[[], int]) -> None:
-    """Run `main` and leave the process with its exit code, or with the one that its error stands for."""
+    """Run `main` and leave the process with its exit code, or with the one that its error stands for. An error whose
+    attribute `shown` says so is shown by this process, or by another one; else the first process shows it."""
     try:
         code = main()
     except KeyboardInterrupt:
@@ -38,13 +39,19 @@ def run_script(main: Callable[[], int]) -> None:
         code = INTERRUPTED
     except Exception as error:
         code = getattr(error, "exit_code", BUG)
-        if is_for_user(error):
-            _say(f"error: {error}")
-        elif log := getattr(error, "logged_in", None):
-            _say(f"bug: {type(error).__name__}: {_first_line(error)} (traceback in {log})")
-        else:
-            traceback.print_exc()
+        if getattr(error, "shown", talks()):
+            _show(error)
     sys.exit(code)
+
+
+def _show(error: Exception) -> None:
+    if is_for_user(error):
+        line = f"error: {error}"
+    elif log := getattr(error, "logged_in", None):
+        line = f"bug: {type(error).__name__}: {_first_line(error)} (traceback in {log})"
+    else:
+        return traceback.print_exc()
+    print(printable(line), file=sys.stderr)
 
 
 def _first_line(error: BaseException) -> str:

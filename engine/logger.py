@@ -85,6 +85,20 @@ class Logger:
         self._write_failed = True
 
 
+class Silent:
+    """The logger of processes that do not lead."""
+
+    def row(self, step: int, values: Mapping[str, Any]) -> None: ...
+
+    def event(self, step: int, text: str) -> None: ...
+
+    def examination(self, step: int, found: Examination) -> None: ...
+
+    def evaluation(self, step: int, values: Mapping[str, float], remark: str = "") -> None: ...
+
+    def close(self) -> None: ...
+
+
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The rows of a log.jsonl; a torn last line is left out."""
     rows = []

@@ -1,38 +1,32 @@
-"""The only training loop: it moves the players of a method, saves, logs, and stops when asked.
+"""The only training loop: it plays the steps of a method, saves, logs, and stops when asked.
 
-Every draw of step k comes from torch's generator seeded with (seed, k), every picture from (seed, position), so
-a run that was killed and resumed is, on the CPU, the same run to the bit.
+Every draw of step k is a function of (seed, k), every picture of (seed, position), so a run that was killed and resumed
+is, on the CPU, the same run to the bit; and the same run to rounding, whatever the number of processes.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping
 
-import numpy as np
 import torch
 
-from data.batch import Batch, LabelledBatch
+from data.batch import Batch, LabelledBatch, Share
 from engine.best import BestKeeper
-from engine.checkpoint import (
-    CheckpointError,
-    SaveError,
-    newest_checkpoint,
-    prune_checkpoints,
-    remove_leftovers,
-    save_checkpoint,
-    set_aside,
-)
+from engine.checkpoint import SaveError, prune_checkpoints, remove_leftovers, save_checkpoint
 from engine.config import to_dict
+from engine.distributed import ALONE, Team, Vote
 from engine.exits import DONE, STOPPED, UserError, is_for_user
-from engine.logger import Logger
-from engine.meter import Meter
+from engine.logger import Logger, Silent
+from engine.meter import Trouble
 from engine.progress import progress, say
-from engine.run_folder import RunError, RunFolder
+from engine.restore import restore, state_of
+from engine.run_folder import RunFolder
 from engine.schedule import Plan
-from engine.schema import Config
 from engine.signals import StopRequest
-from models.method import Examination, Learner, Turn
+from engine.step import Stepper
+from models.method import Examination, Learner
 
 AnyBatch = Batch | LabelledBatch
+Read = Callable[[int, int], Iterator[AnyBatch]]
 Measure = Callable[[], Mapping[str, float]]
 FAILED_SAVES = 3  # so many in a row end the run
 
@@ -43,39 +37,48 @@ class TrainingError(UserError):
 
 def fit(
     method: Learner,
-    read: Callable[[int, int], Iterator[AnyBatch]],
+    read: Read,
     samples: AnyBatch,
     plan: Plan,
     run: RunFolder,
+    share: Share,
+    device: torch.device,
+    team: Team = ALONE,
     measure: Measure | None = None,
     higher_is_better: bool = False,
 ) -> int:
     """Train `method` (on its device already) from the newest checkpoint of the run to the end of the plan.
 
     Args:
-        read: (first step, step after the last) -> the batches of those steps.
+        read: (first item, number of steps) -> the batches of those steps, as many a step as `share` has passes.
         samples: the held-out pictures of every sample sheet.
+        share: of every step's whole batch, what this process takes.
         measure: what the method's weights of the moment score, by metric; called every `eval.every` steps and at the
-            last one. It must leave the weights and torch's global generator as they are.
+            last one, by the first process. It must leave the weights and torch's global generator as they are.
         higher_is_better: of the scores of `checkpoints.keep_best`.
 
     Returns the exit code: DONE, or STOPPED after a signal and a good save.
     """
-    remove_leftovers(run.checkpoints)
-    step, recorded = restore(method, run)
+    if team.leads:
+        remove_leftovers(run.checkpoints)
+    stepper = Stepper(method, run.config, share, device, team)
+    step, plan, recorded = restore(stepper, plan, run)
     best = BestKeeper(run.checkpoints, run.config.checkpoints.keep_best, higher_is_better, run.config.eval.pictures)
-    best.resume(recorded)
+    if team.leads:
+        best.resume(recorded)
     if step >= plan.total_steps:
         say(f"{run.path} is finished: {step} of {plan.total_steps} steps are done")
         return DONE
     run.start()
-    logger = Logger(run.path, run.config.log, to_dict(run.config) | {"described": method.described}, step)
+    logger = Silent()
+    if team.leads:
+        logger = Logger(run.path, run.config.log, to_dict(run.config) | {"described": method.described}, step)
     if method.described:
         logger.event(step, method.described)
     try:
         with StopRequest() as stop:
-            trainer = _Trainer(method, plan, run, logger, stop, measure, best)
-            code = trainer.train(step, read(step, plan.total_steps), samples)
+            trainer = _Trainer(stepper, plan, run, logger, stop, measure, best)
+            return trainer.train(step, read(plan.item(step), plan.total_steps - step), samples)
     except torch.OutOfMemoryError as error:
         raise _out_of_memory() from error
     except RuntimeError as error:
@@ -84,106 +87,59 @@ def fit(
         raise
     finally:
         logger.close()
-    return code
-
-
-def restore(method: Learner, run: RunFolder) -> tuple[int, dict | None]:
-    """Load the newest good checkpoint of the run, if there is one; returns the steps done, and what it records as the
-    best of them."""
-    for optimizer in method.optimizers.values():
-        for group in optimizer.param_groups:
-            group["initial_lr"] = group["lr"]
-    state, problems = newest_checkpoint(run.checkpoints)
-    if state is None and problems:
-        raise CheckpointError(f"{'; '.join(problems.values())}. No good one is left: choose another run=")
-    if state is None:
-        return 0, None
-    for path, problem in problems.items():
-        say(f"passed over: {problem}")
-        set_aside(path)
-    for key, (then, now) in run.check_same_run(state["config"]).items():
-        say(f"changed since the checkpoint: {key}: {then} -> {now}")
-    if (then := state.get("described", method.described)) != method.described:
-        raise RunError(f"run = {run.path} began with {then}; now it is {method.described}. Choose another run=")
-    method.load_state_dict(state["method"])
-    for player, optimizer in method.optimizers.items():
-        optimizer.load_state_dict(state["optimizers"][player])
-    say(f"resuming {run.path} at step {state['step']}")
-    return state["step"], state.get("best")
-
-
-def move(method: Learner, turn: Turn) -> None:
-    """Move one player down its loss; no other weight gets so much as a gradient."""
-    optimizer = method.optimizers[turn.player]
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    optimizer.zero_grad(set_to_none=True)
-    turn.loss.backward(inputs=weights)
-    optimizer.step()
-
-
-def set_learning_rates(method: Learner, factor: float) -> dict[str, float]:
-    """Set every player's rate to its initial one times `factor`; returns the rates by player, and by group where an
-    optimizer's groups have names."""
-    rates = {}
-    for player, optimizer in method.optimizers.items():
-        for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
-            rates[f"{player}/{group['name']}" if "name" in group else player] = group["lr"]
-    return rates
-
-
-def seed_step(seed: int, step: int) -> None:
-    """Make every draw of this step a function of (seed, step)."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]))
 
 
 class _Trainer:
     def __init__(
         self,
-        method: Learner,
+        stepper: Stepper,
         plan: Plan,
         run: RunFolder,
-        logger: Logger,
+        logger: Logger | Silent,
         stop: StopRequest,
         measure: Measure | None,
         best: BestKeeper,
     ):
-        self.method = method
+        self.stepper = stepper
+        self.method = stepper.method
+        self.team = stepper.team
         self.plan = plan
         self.run = run
-        self.config: Config = run.config
+        self.config = run.config
         self.logger = logger
         self.stop = stop
         self.measure = measure
         self.best = best
-        self.meter = Meter()
         self.bad_steps = 0
         self.failed_saves = 0
-        self.replaced = 0  # pictures, since this start
+        self.unreadable: list[str] = []  # what is not logged yet
+        self.replaced = 0  # pictures, of all processes, since this start
 
     def train(self, first: int, batches: Iterator[AnyBatch], samples: AnyBatch) -> int:
         """Do steps first, first + 1, ... until the plan's end or a signal."""
-        total = self.plan.total_steps
+        total, log = self.plan.total_steps, self.config.log
         self.run.set_status("running", first)
+        vote = Vote(self.team)
         with progress(total, "step", f"train {self.run.path.name}", done=first) as bar:
-            for step, batch in zip(range(first, total), batches, strict=True):
-                self.step(step, batch)
+            for step in range(first, total):
+                self.stepper.step(step, self.take(step, batches), self.plan)
                 done = step + 1
                 bar.update()
-                if done % self.config.log.every == 0 or done == total:
+                stopped = vote.ask(bool(self.stop.signal))
+                if done % log.every == 0 or done == total:
                     bar.set_postfix_str(self.log(done), refresh=False)
-                if done % self.config.log.pictures_every == 0 or done == total:
-                    self.logger.examination(done, self.examine(samples))
+                if done % log.pictures_every == 0 or done == total:
+                    self.examine(done, samples)
                 # Before the save: a checkpoint of this step says that it has been evaluated, and how well it did.
+                is_best = False
                 if self.measure and (done % self.config.eval.every == 0 or done == total):
-                    self.evaluate(done)
-                due = done % self.config.checkpoints.every == 0 or done == total
-                if self.stop.signal or due or self.best.candidate:
-                    self.save(done)
-                if self.stop.signal:
-                    self.logger.event(done, f"stopped by {self.stop.signal} at step {done}; the same command goes on")
-                    self.run.set_status("stopped", done, STOPPED, self.stop.signal)
-                    return STOPPED
+                    self.settle(done)
+                    is_best = self.team.once(lambda done=done: self.evaluate(done))
+                if stopped or is_best or done % self.config.checkpoints.every == 0 or done == total:
+                    self.save(done, last=stopped or done == total)
+                if stopped:
+                    return self.stopped(done, vote)
+        vote.close()
         if self.bad_steps:
             raise TrainingError(f"the loss of the last step, {total}, is not finite; the last checkpoint is good")
         if self.best.metric:
@@ -191,60 +147,78 @@ class _Trainer:
         self.run.finish(total)
         return DONE
 
-    def step(self, step: int, batch: AnyBatch) -> None:
-        """All turns of one step. A loss that is not finite does not move its player and ends the step."""
-        for line in batch.unreadable:
-            self.replaced += 1
-            self.logger.event(step + 1, f"replaced a picture that could not be read (no. {self.replaced}): {line}")
-        seed_step(self.config.seed, step)
-        self.rates = set_learning_rates(self.method, self.plan.factor(step))
-        for turn in self.method.turns(batch):
-            if not torch.isfinite(turn.loss):
-                return self.skip(step, turn, batch)
-            move(self.method, turn)
-            self.meter.add(turn.report)
-        self.bad_steps = 0
-        self.meter.count(len(batch))
+    def take(self, step: int, batches: Iterator[AnyBatch]) -> list[AnyBatch]:
+        """This process's batches of a step."""
+        taken = [next(batches) for _ in range(self.stepper.share.passes)]
+        self.unreadable += [line for batch in taken for line in batch.unreadable]
+        if self.team.size == 1:
+            self.report_unreadable(step + 1)
+        return taken
 
-    def skip(self, step: int, turn: Turn, batch: AnyBatch) -> None:
-        self.bad_steps += 1
-        terms = [name for name, value in turn.report.items() if not torch.isfinite(value)] or ["their sum"]
-        files = ", ".join(batch.names)
-        problem = f"step {step + 1}: the loss of the {turn.player} is not finite ({', '.join(terms)}; pictures {files})"
-        self.logger.event(step + 1, f"{problem}: skipped")
+    def stopped(self, done: int, vote: Vote) -> int:
+        vote.close()
+        reason = self.stop.signal or "a signal to another process"
+        self.logger.event(done, f"stopped by {reason} at step {done}; the same command goes on")
+        self.run.set_status("stopped", done, STOPPED, reason)
+        return STOPPED
+
+    def settle(self, done: int) -> None:
+        """Hear of the steps whose losses were not finite; too many in a row end the run, in all processes."""
+        if self.team.size > 1:
+            self.unreadable = [line for lines in self.team.all(self.unreadable) for line in lines]
+        self.report_unreadable(done)
+        for trouble in self.stepper.meter.settle().values():
+            self.bad_steps = self.bad_steps + 1 if trouble else 0
+            if trouble:
+                self.skipped(trouble)
+
+    def report_unreadable(self, done: int) -> None:
+        for line in self.unreadable:
+            self.replaced += 1
+            self.logger.event(done, f"replaced a picture that could not be read (no. {self.replaced}): {line}")
+        self.unreadable = []
+
+    def skipped(self, trouble: Trouble) -> None:
+        self.logger.event(trouble.step + 1, f"{trouble}: skipped")
         if self.bad_steps >= self.config.train.max_bad_steps:
             raise TrainingError(
-                f"{problem}, and so were the {self.bad_steps - 1} steps before it. The last checkpoint is good; "
+                f"{trouble}, and so were the {self.bad_steps - 1} steps before it. The last checkpoint is good; "
                 "lower method.learning_rate in a new run"
             )
 
     def log(self, done: int) -> str:
         """Write a row; returns the losses for the bar."""
-        losses, speed = self.meter.read()
+        self.settle(done)
+        losses, norms, speed = self.stepper.meter.read()
         row = {f"loss/{name}": value for name, value in losses.items()}
-        row |= {f"learning_rate/{player}": rate for player, rate in self.rates.items()}
+        row |= {f"gradient_norm/{player}": value for player, value in norms.items()}
+        row |= {f"learning_rate/{player}": rate for player, rate in self.stepper.rates.items()}
         row |= {f"speed/{name}": value for name, value in speed.items()}
         row |= {"data/replaced": self.replaced} if self.replaced else {}
-        self.logger.row(done, row | {"epoch": round(done / self.plan.steps_per_epoch, 3)})
+        self.logger.row(done, row | {"epoch": round(self.plan.epochs(done), 3)})
         return " ".join(f"{name} {value:.3f}" for name, value in losses.items())
 
     @torch.no_grad()
-    def examine(self, samples: AnyBatch) -> Examination:
+    def examine(self, done: int, samples: AnyBatch) -> None:
+        if not self.team.leads:
+            return
         self.method.eval()
-        found = self.method.examine(samples)
+        with self.stepper.average.applied():
+            found: Examination = self.method.examine(samples)
         self.method.train()
-        return found
+        self.logger.examination(done, found)
 
     @torch.no_grad()
-    def evaluate(self, done: int) -> None:
+    def evaluate(self, done: int) -> bool:
         """Measure, and see whether this is the best so far. What goes wrong costs a row, not a run of days."""
         self.method.eval()
         try:
-            values = self.measure()
+            with self.stepper.average.applied():
+                values = self.measure()
         except Exception as error:
             reason = str(error) if is_for_user(error) else f"{type(error).__name__}: {error}"
             self.logger.event(done, f"step {done} is not evaluated: {reason}")
-            return
+            return False
         finally:
             self.method.train()
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
@@ -252,25 +226,34 @@ class _Trainer:
             self.logger.event(done, f"step {done}: not finite: {', '.join(strange)}")
         is_best = not self.bad_steps and self.best.consider(done, finite)
         self.logger.evaluation(done, finite, f"the best {self.best.metric} so far" if is_best else "")
+        return is_best
 
-    def save(self, done: int) -> None:
-        """Save, unless the last step was bad: weights that are not finite must not replace good ones."""
+    def save(self, done: int, last: bool) -> None:
+        """Save, unless the last step was bad: weights that are not finite must not replace good ones. The first process
+        writes; all of them hear how it went."""
+        self.settle(done)
         if self.bad_steps:
             self.logger.event(done, f"step {done} is not saved: its loss was not finite")
             return
+        state = state_of(self.stepper, self.plan, self.run.config, done, self.best.record())
+        problem = self.team.once(lambda: self.write(done, state))
+        self.failed_saves = self.failed_saves + 1 if problem else 0
+        if problem and (last or self.failed_saves >= FAILED_SAVES):
+            raise TrainingError(f"{problem}. Free some space, then give the same command again")
+
+    def write(self, done: int, state: dict) -> str:
+        """Returns what went wrong."""
         keep = self.config.checkpoints
         try:
-            save_checkpoint(self.run.checkpoints, done, self.state(done))
+            save_checkpoint(self.run.checkpoints, done, state)
             self.keep_best(done)
             prune_checkpoints(self.run.checkpoints, keep.keep_last, keep.keep_every)
             self.run.set_status("running", done)
-            self.failed_saves = 0
         except SaveError as error:
             self.best.give_up()
-            self.failed_saves += 1
             self.logger.event(done, f"{error}; the earlier checkpoints are whole")
-            if self.stop.signal or done == self.plan.total_steps or self.failed_saves >= FAILED_SAVES:
-                raise TrainingError(f"{error}. Free some space, then give the same command again") from error
+            return str(error)
+        return ""
 
     def keep_best(self, done: int) -> None:
         try:
@@ -279,18 +262,9 @@ class _Trainer:
             self.best.give_up()
             self.logger.event(done, f"{error}; the earlier best is whole")
 
-    def state(self, done: int) -> dict:
-        return {
-            "config": to_dict(self.config),
-            "method": self.method.state_dict(),
-            "optimizers": {player: o.state_dict() for player, o in self.method.optimizers.items()},
-            "described": self.method.described,
-            "best": self.best.record(),
-            "random": {"seed": self.config.seed, "step": done},
-        }
-
 
 def _out_of_memory() -> TrainingError:
     return TrainingError(
-        "out of memory: lower train.batch_size, data.size (with data.load_size) or method.generator.channels"
+        "out of memory: lower train.batch_size (raise train.accumulate instead), data.size (with data.load_size) or "
+        "method.generator.channels; or train.recompute=true, train.precision=bf16"
     )

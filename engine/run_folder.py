@@ -22,7 +22,13 @@ from engine.progress import say
 from engine.schema import Config
 
 # A resumed run must be the same run: what may differ all the same. Everything else is refused.
-MAY_CHANGE = ("run", "log", "checkpoints", "eval", "schedule", "train.device", "train.max_bad_steps", "data.workers")
+MAY_CHANGE = (
+    *("run", "log", "checkpoints", "eval", "schedule", "data.workers"),
+    *("train.device", "train.max_bad_steps", "train.profile"),
+    # How the same numbers are computed, to rounding; and the parts of a whole batch, which is compared for itself.
+    *("train.precision", "train.channels_last", "train.compile", "train.recompute", "train.deterministic"),
+    *("train.batch_size", "train.accumulate"),
+)
 
 
 class RunError(UserError):
@@ -33,19 +39,22 @@ class RunFolder:
     """A run being trained: holds the folder's lock while the `with` block runs and says how it ended.
 
     The lock belongs to this process alone (POSIX, not inherited by the loader's workers), so not even kill -9 leaves
-    it behind.
+    it behind. Of several processes that train together the first one `leads`: it has the lock, and it alone writes.
     """
 
     started = False  # only a run that began to train is said to have failed
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, leads: bool = True):
         self.config = config
+        self.leads = leads
         self.path = Path(config.run)
         self.checkpoints = self.path / "checkpoints"
         self.samples = self.path / "samples"
         self.log = self.path / "log.jsonl"
 
     def __enter__(self) -> "RunFolder":
+        if not self.leads:
+            return self
         self._refuse_foreign_folder()
         self._is_new = not self.path.exists()
         try:
@@ -70,6 +79,8 @@ class RunFolder:
             self.set_status("stopped" if code == INTERRUPTED else "failed", exit_code=code, reason=reason)
         if isinstance(error, Exception) and not is_for_user(error):
             self._keep_traceback(error)
+        if not self.leads:
+            return
         self._lock.close()
         if error is not None and self._is_new and not self.started:
             self._remove_if_empty()
@@ -92,6 +103,8 @@ class RunFolder:
     def set_status(self, state: str, step: int | None = None, exit_code: int | None = None, reason: str = "") -> None:
         """Rewrite status.json. States: running, finished, stopped (the same command goes on), failed. Without
         a step the last one stands."""
+        if not self.leads:
+            return
         path = self.path / "status.json"
         if step is None:
             step = json.loads(path.read_text())["step"] if path.exists() else 0
@@ -104,7 +117,8 @@ class RunFolder:
     def start(self) -> None:
         """Write the configuration of a run that begins or goes on."""
         try:
-            write_atomically(self.path / "config.yaml", to_yaml(self.config))
+            if self.leads:
+                write_atomically(self.path / "config.yaml", to_yaml(self.config))
         except OSError as error:
             raise RunError(f"{self.path / 'config.yaml'}: could not be written ({error.strerror})") from error
         self.started = True

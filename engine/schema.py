@@ -44,8 +44,19 @@ class DataConfig:
 class TrainConfig:
     """How the loop runs."""
 
-    batch_size: Positive = 1
+    batch_size: Positive = 1  # pictures a domain that each process takes at once
+    accumulate: Positive = 1  # batches whose gradients add up to one step
     device: str = "auto"
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"  # of the networks; losses and weights are fp32
+    channels_last: bool = False  # memory format of the networks
+    compile: bool = False  # each network by torch.compile
+    recompute: bool = False  # residual blocks compute their activations again in the backward pass: less memory
+    deterministic: bool = False  # the same bits in every repetition, on a GPU too; slower
+    clip_norm: Annotated[float, Ge(0)] = 0.0  # of each player's gradient; 0: as it is
+    ema: Annotated[float, Ge(0), Lt(1)] = 0.0  # decay of the average of weights that translates; 0: none
+    rate_rule: Literal["none", "sqrt", "linear"] = "none"  # how learning rates grow with the whole batch
+    rate_batch: Positive = 1  # the whole batch that the recipe's rates are for
+    profile: bool = False  # write a profiler's trace of ten steps
     max_bad_steps: Positive = 20  # so many steps in a row without a finite loss end the run
 
 

@@ -1,9 +1,13 @@
-"""Signals that ask a run to stop: noted at once, acted upon between two steps."""
+"""Signals that ask a run to stop: noted at once, acted upon between two steps. The end of torchrun is one."""
 
+import os
 import signal
+import threading
+import time
 from types import FrameType
 
 HANDLED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+GRACE = 30.0  # seconds to save in, as torchrun itself would give
 
 
 class StopRequest:
@@ -24,3 +28,18 @@ class StopRequest:
         if self.signal and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = signal.Signals(number).name
+
+
+def stop_with_parent(look_every: float = 1.0) -> None:
+    """Ask this process to stop when its parent ends: torchrun, killed with -9, takes nobody along. If it has not
+    stopped after GRACE, it is ended."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(look_every)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -29,6 +29,7 @@ class AdaIN(Method):
     """The encoder is part of a run's memory, so that a run translates without the file that it came from."""
 
     directions = ("photo2painting",)
+    averaged = ("g",)
     needs_style = True
     knows_strength = True
     smallest_side = 16

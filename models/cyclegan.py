@@ -3,16 +3,17 @@
 Zhu, Park, Isola, Efros, ICCV 2017, arXiv 1703.10593.
 
 X photographs, Y paintings; G: X -> Y and F: Y -> X the generators; D_Y judges paintings, D_X photographs.
-Departures from the reference code: none by default; the options of CycleGANOptions name the alternatives.
+Departures from the reference code: none by default; the options of CycleGANOptions name the alternatives. What a
+network is to do for a step twice is one batch: norms of single pictures make it the same to rounding.
 """
 
 from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as functional
-from torch import Tensor
+from torch import Tensor, nn
 
-from data.batch import Batch
+from data.batch import Batch, Places
 from models.image_pool import ImagePool
 from models.losses import ADVERSARIAL, gradient_penalty
 from models.method import Method, Style, Turn
@@ -27,6 +28,7 @@ class CycleGAN(Method):
     """Two generators that undo one another, and two discriminators that hold them to their domains."""
 
     directions = ("photo2painting", "painting2photo")
+    averaged = ("G", "F")
     size_multiple = 4
     smallest_side = 16
 
@@ -37,8 +39,8 @@ class CycleGAN(Method):
         self.F = ResnetGenerator(g.channels, g.blocks, g.upsample, g.dropout, g.skips)
         self.D_Y = PatchDiscriminator(d.channels, d.layers)
         self.D_X = PatchDiscriminator(d.channels, d.layers)
-        self.pool_y = ImagePool(options.pool_size)
-        self.pool_x = ImagePool(options.pool_size)
+        self.pool_y = ImagePool(options.pool_size, "pool_y")
+        self.pool_x = ImagePool(options.pool_size, "pool_x")
         self.options = options
         self.adversarial = ADVERSARIAL[options.adversarial]
         self.optimizers = {
@@ -48,29 +50,35 @@ class CycleGAN(Method):
 
     def turns(self, batch: Batch) -> Iterator[Turn]:
         x, y = batch.content, batch.style
-        fake_y, fake_x = self.G(x), self.F(y)
-        if self.options.first == "generators":
-            yield self.generators_turn(x, y, fake_x, fake_y)
-            yield self.discriminators_turn(x, y, fake_x, fake_y)
+        if self.options.identity_weight:
+            (fake_y, same_y), (fake_x, same_x) = _both(self.G, x, y), _both(self.F, y, x)
         else:
-            yield self.discriminators_turn(x, y, fake_x, fake_y)
-            yield self.generators_turn(x, y, fake_x, fake_y)
+            fake_y, fake_x, same_y, same_x = self.G(x), self.F(y), None, None
+        if self.options.first == "generators":
+            yield self.generators_turn(x, y, fake_x, fake_y, same_x, same_y)
+            yield self.discriminators_turn(batch, fake_x, fake_y)
+        else:
+            yield self.discriminators_turn(batch, fake_x, fake_y)
+            yield self.generators_turn(x, y, fake_x, fake_y, same_x, same_y)
 
-    def generators_turn(self, x: Tensor, y: Tensor, fake_x: Tensor, fake_y: Tensor) -> Turn:
+    def generators_turn(
+        self, x: Tensor, y: Tensor, fake_x: Tensor, fake_y: Tensor, same_x: Tensor | None, same_y: Tensor | None
+    ) -> Turn:
         fools = self.adversarial.fools
         adversarial_g, adversarial_f = fools(self.D_Y(fake_y)), fools(self.D_X(fake_x))  # Eq. 1
         cycle_x, cycle_y = l1(self.F(fake_y), x), l1(self.G(fake_x), y)  # Eq. 2
         loss = adversarial_g + adversarial_f + self.options.cycle_weight * (cycle_x + cycle_y)  # Eq. 3
         report = {"G": adversarial_g, "F": adversarial_f, "cycle_x": cycle_x, "cycle_y": cycle_y}
         if self.options.identity_weight:
-            identity_g, identity_f = l1(self.G(y), y), l1(self.F(x), x)  # Sec. 5.2
+            identity_g, identity_f = l1(same_y, y), l1(same_x, x)  # Sec. 5.2
             loss = loss + self.options.identity_weight * (identity_g + identity_f)
             report |= {"identity_g": identity_g, "identity_f": identity_f}
         return Turn("generators", loss, report)
 
-    def discriminators_turn(self, x: Tensor, y: Tensor, fake_x: Tensor, fake_y: Tensor) -> Turn:
-        loss_y, report_y = self._judge(self.D_Y, y, self.pool_y(fake_y), "D_Y")
-        loss_x, report_x = self._judge(self.D_X, x, self.pool_x(fake_x), "D_X")
+    def discriminators_turn(self, batch: Batch, fake_x: Tensor, fake_y: Tensor) -> Turn:
+        x, y, places = batch.content, batch.style, batch.places
+        loss_y, report_y = self._judge(self.D_Y, y, self.pool_y(fake_y, places), places, "D_Y")
+        loss_x, report_x = self._judge(self.D_X, x, self.pool_x(fake_x, places), places, "D_X")
         return Turn("discriminators", loss_y + loss_x, report_y | report_x)
 
     def translate(self, content: Tensor, style: Style | None = None, direction: str = "") -> Tensor:
@@ -88,15 +96,27 @@ class CycleGAN(Method):
             "painting reconstructed": self.G(fake_x),
         }
 
-    def _judge(self, D: PatchDiscriminator, real: Tensor, fake: Tensor, name: str) -> tuple[Tensor, dict]:  # noqa: N803
-        loss = self.adversarial.judges(D(real), D(fake))
+    def _judge(
+        self,
+        D: PatchDiscriminator,  # noqa: N803
+        real: Tensor,
+        fake: Tensor,
+        places: Places,
+        name: str,
+    ) -> tuple[Tensor, dict]:
+        loss = self.adversarial.judges(*_both(D, real, fake))
         report = {name: loss}
         if self.options.adversarial == "wgan-gp":
-            penalty = gradient_penalty(D, real, fake)
+            penalty = gradient_penalty(D, real, fake, places.uniform(name))
             loss = loss + self.options.gradient_penalty_weight * penalty
             report[f"{name}_penalty"] = penalty
         return loss, report
 
-    def _adam(self, weights: list[torch.nn.Parameter]) -> torch.optim.Adam:
+    def _adam(self, weights: list[nn.Parameter]) -> torch.optim.Adam:
         o = self.options
         return torch.optim.Adam(weights, lr=o.learning_rate, betas=(o.beta1, o.beta2))
+
+
+def _both(network: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """network(first), network(second), in one pass."""
+    return network(torch.cat([first, second])).chunk(2)

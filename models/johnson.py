@@ -29,6 +29,7 @@ class Johnson(Method):
     """One network; the features that judge it are needed for its training only."""
 
     directions = ("photo2painting",)
+    averaged = ("network",)
     size_multiple = 4
     smallest_side = 16
 

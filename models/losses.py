@@ -58,13 +58,13 @@ ADVERSARIAL = {
 }
 
 
-def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
     """E[(|dD(x)/dx| - 1)^2] at random points x between real and generated (Gulrajani et al. 2017, Eq. 3).
 
-    Shape: both [N, 3, H, W]. A picture's output is the mean of its patch scores. Draws one point a picture
-    from torch's global generator. The gradient reaches the discriminator's weights.
+    Shape: both [N, 3, H, W]; share [N, 1] in [0, 1], how much of the real picture is in x. A picture's output is the
+    mean of its patch scores. The gradient reaches the discriminator's weights.
     """
-    share = torch.rand(len(real), 1, 1, 1).to(real)
+    share = share.view(-1, 1, 1, 1).to(real)
     between = (share * real.detach() + (1 - share) * fake.detach()).requires_grad_()
     scores = discriminator(between).mean(dim=(1, 2, 3)).sum()
     (slope,) = torch.autograd.grad(scores, between, create_graph=True)

@@ -200,6 +200,8 @@ def _from_checkpoint(path: Path, state: dict) -> tuple[Method, Config, int]:
         raise UserError(f"{path}: has learnt to tell paintings apart and translates none")
     method = build_method(config.method)
     method.load_state_dict(state["method"])
+    if state["average"]:  # which translates better than the weights of the last step
+        method.load_state_dict(state["average"], strict=False)
     method.described = state.get("described", "")
     return method, config, state["step"]
 

@@ -65,6 +65,14 @@ def train_tiny(run: Path, *settings: str) -> int:
     return call("train", ROOT / "configs/demo.yaml", f"run={run}", *TINY, *settings)
 
 
+def move(method, turn) -> None:
+    """What the loop does with a turn, without all that it looks after besides."""
+    optimizer = method.optimizers[turn.player]
+    optimizer.zero_grad()
+    turn.loss.backward(inputs=[weight for group in optimizer.param_groups for weight in group["params"]])
+    optimizer.step()
+
+
 def start(script: str, *words: str | Path, **environment: str) -> subprocess.Popen:
     """The script as a process of its own, as a user would start it."""
     command = [sys.executable, str(ROOT / f"{script}.py"), *map(str, words)]

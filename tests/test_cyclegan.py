@@ -5,12 +5,12 @@ import copy
 import pytest
 import torch
 
-from data.batch import Batch
-from engine.loop import move
+from data.batch import Batch, Places
 from models.cyclegan import CycleGAN
 from models.image_pool import ImagePool
 from models.losses import ADVERSARIAL, gradient_penalty
 from models.options import CycleGANOptions, DiscriminatorOptions, GeneratorOptions
+from tests.conftest import move
 
 NETWORKS = {"generators": ("G", "F"), "discriminators": ("D_X", "D_Y")}
 
@@ -118,7 +118,7 @@ def test_gradient_penalty_of_a_linear_critic_is_known() -> None:
     """A critic w . x has the slope |w| everywhere."""
     critic = torch.nn.Conv2d(3, 1, 4, bias=False).double()
     real, fake = torch.rand(2, 5, 3, 4, 4, dtype=torch.float64)
-    penalty = gradient_penalty(critic, real, fake)
+    penalty = gradient_penalty(critic, real, fake, torch.rand(5, 1))
     assert penalty.item() == pytest.approx((critic.weight.norm().item() - 1) ** 2)
     penalty.backward()
     assert critic.weight.grad.abs().sum() > 0
@@ -135,36 +135,98 @@ def test_gradient_penalty_is_part_of_the_loss() -> None:
     torch.testing.assert_close(losses[10.0].loss, losses[0.0].loss + 10 * penalty)
 
 
+def at(step: int, first: int = 0, count: int = 1, total: int = 1) -> Places:
+    return Places(first, count, total, seed=0, step=step)
+
+
+def numbered(*numbers: float) -> torch.Tensor:
+    return torch.tensor(numbers).view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
+
+
 def test_pool_stores_until_full_and_then_exchanges_half_of_the_time() -> None:
-    torch.manual_seed(0)
     pool = ImagePool(10)
-    first = torch.arange(10.0).view(10, 1, 1, 1).expand(10, 3, 2, 2)
-    assert torch.equal(pool(first), first)
-    returned = pool(torch.arange(10.0, 1010.0).view(1000, 1, 1, 1).expand(1000, 3, 2, 2))[:, 0, 0, 0]
-    exchanged = returned != torch.arange(10.0, 1010.0)
+    returned = torch.stack([pool(numbered(float(step)), at(step))[0, 0, 0, 0] for step in range(1010)])
+    assert torch.equal(returned[:10], torch.arange(10.0))
+    exchanged = returned[10:] != torch.arange(10.0, 1010.0)
     assert 0.45 < exchanged.float().mean() < 0.55
-    assert len(returned[exchanged].unique()) == exchanged.sum()  # nothing comes out twice
-    assert len(pool.pictures) == 10
+    assert len(returned[10:][exchanged].unique()) == exchanged.sum()  # nothing comes out twice
+    assert len(pool.lanes[0].pictures) == 10
 
 
 def test_pool_of_size_zero_returns_what_it_is_given() -> None:
     fakes = torch.rand(4, 3, 2, 2)
-    assert torch.equal(ImagePool(0)(fakes), fakes)
+    assert torch.equal(ImagePool(0)(fakes, at(0, count=4, total=4)), fakes)
+
+
+def test_pool_is_the_same_however_a_batch_is_shared() -> None:
+    """One pool; one that takes the batch in two passes; two of which each takes a half, and their states merged."""
+    whole, passes, halves = ImagePool(10), ImagePool(10), [ImagePool(10), ImagePool(10)]
+    for step in range(30):
+        fakes = numbered(*(4.0 * step + place for place in range(4)))
+        expected = whole(fakes, at(step, 0, 4, 4))
+        parts = [(fakes[first : first + 2], at(step, first, 2, 4)) for first in (0, 2)]
+        assert torch.equal(torch.cat([passes(*part) for part in parts]), expected)
+        assert torch.equal(torch.cat([pool(*part) for pool, part in zip(halves, parts, strict=True)]), expected)
+    assert [len(whole.lanes[place].pictures) for place in range(4)] == [3, 3, 2, 2]
+    merged = ImagePool(10)
+    merged.set_extra_state(ImagePool.merge_extra_states([pool.get_extra_state() for pool in halves]))
+    assert flat(merged) == flat(whole)
+    again = [ImagePool(10), ImagePool(10)]  # both read the whole, and each goes on with its own
+    for pool in again:
+        pool.set_extra_state(merged.get_extra_state())
+    fakes = numbered(1000.0, 1001.0, 1002.0, 1003.0)
+    expected = whole(fakes, at(30, 0, 4, 4))
+    found = [pool(fakes[f : f + 2], at(30, f, 2, 4)) for pool, f in zip(again, (0, 2), strict=True)]
+    assert torch.equal(torch.cat(found), expected)
+    merged.set_extra_state(ImagePool.merge_extra_states([pool.get_extra_state() for pool in again]))
+    assert flat(merged) == flat(whole)
+
+
+def flat(pool: ImagePool) -> list[list[float]]:
+    return [[float(picture[0, 0, 0]) for picture in pool.lanes[place].pictures] for place in sorted(pool.lanes)]
+
+
+def test_pool_is_dealt_out_when_the_whole_batch_changes() -> None:
+    pool = ImagePool(5)
+    for step in range(10):
+        pool(numbered(2.0 * step, 2.0 * step + 1), at(step, 0, 2, 2))
+    before = flat(pool)
+    assert list(map(len, before)) == [3, 2]
+    pool(numbered(100.0), at(10, 0, 1, 1))
+    assert len(pool.lanes[0].pictures) == 5
+    assert len(set(flat(pool)[0]) & {*before[0], *before[1]}) >= 4
+    pool(numbered(*range(200, 208)), at(11, 0, 8, 8))
+    assert [len(lane) for lane in flat(pool)[:5]] == [1] * 5  # the places beyond the size have no history
+
+
+def test_pool_keeps_nothing_that_is_not_finite() -> None:
+    pool = ImagePool(1)
+    pool(numbered(float("nan")), at(0))
+    assert torch.isfinite(pool.lanes[0].pictures[0]).all()
 
 
 def test_pool_of_a_checkpoint_follows_the_pictures_to_their_device() -> None:
     pool = ImagePool(1)
-    pool.set_extra_state([torch.rand(3, 2, 2)])
-    torch.manual_seed(0)
-    for _ in range(8):  # the coin falls both ways
-        assert pool(torch.empty(1, 3, 2, 2, device="meta")).device.type == "meta"
+    pool(torch.rand(1, 3, 2, 2), at(0))
+    for step in range(8):  # the coin falls both ways
+        assert pool(torch.empty(1, 3, 2, 2, device="meta"), at(step)).device.type == "meta"
 
 
 def test_pool_survives_in_the_state_dict() -> None:
     pool, other = ImagePool(4), ImagePool(4)
-    pool(torch.rand(3, 3, 2, 2))
+    pool(torch.rand(3, 3, 2, 2), at(0, 0, 3, 3))
     other.load_state_dict(pool.state_dict())
-    assert torch.equal(torch.stack(other.pictures), torch.stack(pool.pictures))
+    assert flat(other) == flat(pool)
+
+
+def test_a_step_is_the_same_in_one_pass_of_a_network_as_in_two() -> None:
+    """Translation and identity, real and generated pictures: instance norm knows no batch."""
+    method = tiny()
+    x, y = batch().content, batch().style
+    together = method.G(torch.cat([x, y]))
+    torch.testing.assert_close(together, torch.cat([method.G(x), method.G(y)]), rtol=1e-5, atol=1e-6)
+    judged = method.D_Y(torch.cat([x, y]))
+    torch.testing.assert_close(judged, torch.cat([method.D_Y(x), method.D_Y(y)]), rtol=1e-5, atol=1e-6)
 
 
 def test_directions_use_their_own_generator() -> None:

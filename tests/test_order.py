@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from data.batch import Share
 from data.images import PictureError
-from data.loader import Shard, batches, batches_ahead, open_training_data, steps_per_epoch
+from data.loader import Positions, batches, batches_ahead, open_training_data
 from data.options import AugmentOptions, FolderOptions, SyntheticOptions
 from data.source import DataError
 from data.transforms import build_augmentation
@@ -72,9 +73,8 @@ def test_the_domains_are_shuffled_independently_and_by_the_seed() -> None:
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_batches_are_the_same_for_any_worker_count_and_start(workers: int) -> None:
     dataset = drawn(scenes=5, size=20)
-    assert steps_per_epoch(dataset, 2) == 3
-    whole = list(batches(dataset, 2, 0, 7, 0, CPU))
-    rest = list(batches(dataset, 2, 3, 7, workers, CPU))
+    whole = list(batches(dataset, Positions(Share(2), 0, 7), 0, CPU))
+    rest = list(batches(dataset, Positions(Share(2), 2 * 3, 4), workers, CPU))
     assert len(rest) == 4
     for a, b in zip(whole[3:], rest, strict=True):
         assert torch.equal(a.content, b.content)
@@ -120,7 +120,7 @@ def test_an_unreadable_picture_is_replaced_the_same_way_every_time_and_reported(
 def test_a_source_that_cannot_be_read_at_all_ends_with_one_line(workers: int) -> None:
     dataset = unpaired(Numbers(3, bad=(0, 1, 2)), Numbers(3))
     with pytest.raises(DataError, match="20 pictures in a row could not be read") as caught:
-        next(batches(dataset, 2, 0, 4, workers, CPU))
+        next(batches(dataset, Positions(Share(2), 0, 4), workers, CPU))
     assert "\n" not in str(caught.value)
 
 
@@ -141,7 +141,7 @@ EVERYTHING = {
 
 def content_of(dataset: Unpaired, first_step: int, last_step: int, workers: int) -> dict[int, bytes]:
     """The pixels of the content, by position."""
-    found = batches(dataset, 2, first_step, last_step, workers, CPU)
+    found = batches(dataset, Positions(Share(2), 2 * first_step, last_step - first_step), workers, CPU)
     pixels = torch.cat([batch.content for batch in found]).numpy()
     return {2 * first_step + i: each.tobytes() for i, each in enumerate(pixels)}
 
@@ -179,22 +179,33 @@ def test_a_picture_that_keeps_its_aspect_is_cropped_and_not_squeezed() -> None:
     assert augment(sliver, np.random.default_rng(0)).shape == (24, 24, 4)
 
 
-@pytest.mark.parametrize("count", [1, 2, 4])
-def test_any_number_of_processes_shares_the_same_batches(count: int) -> None:
+@pytest.mark.parametrize(("count", "passes"), [(1, 1), (1, 4), (2, 1), (2, 2), (4, 1)])
+def test_processes_and_passes_share_the_same_batches(count: int, passes: int) -> None:
     dataset = unpaired(Numbers(10), Numbers(7))
-    whole = [batch.content_names for batch in batches(dataset, 4, 3, 9, 0, CPU)]
-    shards = [batches(dataset, 4, 3, 9, 0, CPU, Shard(rank, count)) for rank in range(count)]
-    for expected, *shares in zip(whole, *shards, strict=True):
-        assert sum((share.content_names for share in shares), ()) == expected
+    whole = [batch.content_names for batch in batches(dataset, Positions(Share(4), 12, 6), 0, CPU)]
+    shares = [Share(4 // count // passes, passes, rank, count) for rank in range(count)]
+    streams = [batches(dataset, Positions(share, 12, 6), 0, CPU) for share in shares]
+    for expected in whole:
+        parts = [next(stream) for stream in streams for _ in range(passes)]
+        assert sum((part.content_names for part in parts), ()) == expected
+    assert [next(stream, None) for stream in streams] == [None] * count  # all do the same number of steps
 
 
-def test_a_batch_that_cannot_be_shared_evenly_is_refused() -> None:
-    with pytest.raises(DataError, match="train.batch_size = 3: must be a multiple of the 2 processes"):
-        Shard(0, 2).positions(3, 0, 1)
+@pytest.mark.parametrize("purpose", ["pool_y", "pool_x"])
+def test_what_is_drawn_for_a_picture_goes_by_its_place(purpose: str) -> None:
+    whole = Share(8).places(0, seed=3, step=5).uniform(purpose, 2)
+    assert whole.shape == (8, 2)
+    assert 0 <= whole.min() < whole.max() < 1
+    shares = [(Share(2, passes=2, rank=rank, count=2), number) for rank in range(2) for number in range(2)]
+    parts = [share.places(number, seed=3, step=5).uniform(purpose, 2) for share, number in shares]
+    assert torch.equal(torch.cat(parts), whole)
+    for other in (Share(8).places(0, seed=3, step=6), Share(8).places(0, seed=4, step=5)):
+        assert not torch.equal(other.uniform(purpose, 2), whole)
+    assert not torch.equal(Share(8).places(0, seed=3, step=5).uniform("other", 2), whole)
 
 
 def test_positions_are_computed_and_not_stored() -> None:
-    far = Shard(1, 2).positions(8, 10**9, 10**9 + 10**6)
+    far = Positions(Share(4, rank=1, count=2), 8 * 10**9, 10**6)
     assert len(far) == 4 * 10**6
     assert [far[0], far[3], far[4]] == [8 * 10**9 + 4, 8 * 10**9 + 7, 8 * 10**9 + 12]
     with pytest.raises(IndexError):
@@ -254,9 +265,10 @@ def test_an_error_in_a_worker_ends_the_worker(tmp_path: Path) -> None:
     """In a process of its own, that would hang for ever at its end."""
     code = (
         "import torch\n"
-        "from data.loader import batches\n"
+        "from data.batch import Share\n"
+        "from data.loader import Positions, batches\n"
         "from tests.test_order import Broken, unpaired\n"
-        "next(batches(unpaired(Broken(3), Broken(3)), 1, 0, 4, 1, torch.device('cpu')))\n"
+        "next(batches(unpaired(Broken(3), Broken(3)), Positions(Share(), 0, 4), 1, torch.device('cpu')))\n"
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert found.returncode == 1

@@ -7,7 +7,7 @@ import torch
 
 from data import SOURCES
 from engine.config import load_config
-from engine.loop import Plan
+from engine.schedule import Plan
 from engine.schema import ScheduleConfig
 from models import METHODS, build_method
 from models.networks.discriminator import PatchDiscriminator
@@ -95,7 +95,7 @@ def test_initial_weights_follow_the_paper() -> None:
     ("epoch", "rate"), [(1, 2e-4), (100, 2e-4), (101, 1.9802e-4), (150, 1.0099e-4), (200, 1.98e-6)]
 )
 def test_learning_rate_of_an_epoch(epoch: int, rate: float) -> None:
-    plan = Plan(ScheduleConfig(unit="epochs", constant=100, decay=100), steps_per_epoch=7)
+    plan = Plan(ScheduleConfig(unit="epochs", constant=100, decay=100), items_per_epoch=7)
     for step in ((epoch - 1) * 7, epoch * 7 - 1):  # the first and the last step of the epoch
         assert 2e-4 * plan.factor(step) == pytest.approx(rate, rel=1e-3)
     assert plan.total_steps == 1400
@@ -110,14 +110,14 @@ def test_learning_rate_of_an_epoch(epoch: int, rate: float) -> None:
     ],
 )
 def test_every_shape_of_the_decay(shape: str, places: tuple, factors: tuple) -> None:
-    plan = Plan(ScheduleConfig(unit="steps", constant=3, decay=10, shape=shape), steps_per_epoch=7)
+    plan = Plan(ScheduleConfig(unit="steps", constant=3, decay=10, shape=shape), items_per_epoch=7)
     assert [plan.factor(step) for step in range(3)] == [1, 1, 1]
     assert [plan.factor(3 + place) for place in places] == pytest.approx(factors, rel=1e-4)
 
 
 def test_adains_rate_falls_as_in_its_reference_code() -> None:
     config = load_config(ROOT / "configs/adain.yaml", [], METHODS, SOURCES)
-    plan = Plan(config.schedule, steps_per_epoch=7)
+    plan = Plan(config.schedule, items_per_epoch=7)
     assert plan.total_steps == 160_000
     for step in (0, 1_000, 80_000, 159_999):
         assert plan.factor(step) == pytest.approx(1 / (1 + 5e-5 * step), rel=1e-4)

@@ -293,9 +293,7 @@ def test_a_loss_that_is_not_finite_is_skipped_and_then_ends_the_run(tmp_path: Pa
 
 
 def test_a_bug_leaves_one_line_and_a_traceback_in_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import engine.loop
-
-    monkeypatch.setattr(engine.loop, "move", lambda method, turn: 1 / 0)
+    monkeypatch.setattr("engine.step.Stepper.step", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         call("train", ROOT / "configs/demo.yaml", f"run={tmp_path / 'run'}", *TINY)
     assert status(tmp_path / "run")["exit"] == 1

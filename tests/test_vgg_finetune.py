@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from data.batch import LabelledBatch
+from data.batch import LabelledBatch, Share
 from data.images import PictureError
 from data.labelled import Labelled, read_labels
 from data.labels import Labels
-from data.loader import batches
+from data.loader import Positions, batches
 from data.source import DataError
 from data.transforms import build_augmentation
 from engine.checkpoint import load_checkpoint
@@ -85,8 +85,8 @@ def test_classes_come_equally_often_and_a_class_shows_all_its_pictures_before_on
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_start_anywhere_and_keep_labels_beside_pictures(workers: int) -> None:
     dataset = labelled({"a": 5, "b": 3}, bad=("a/1.png", "b/0.png"))
-    whole = list(batches(dataset, 3, 0, 8, 0, torch.device("cpu")))
-    rest = list(batches(dataset, 3, 5, 8, workers, torch.device("cpu")))
+    whole = list(batches(dataset, Positions(Share(3), 0, 8), 0, torch.device("cpu")))
+    rest = list(batches(dataset, Positions(Share(3), 15, 3), workers, torch.device("cpu")))
     assert [batch.names for batch in rest] == [batch.names for batch in whole[5:]]
     for batch in whole:
         assert [dataset.classes[c] for c in batch.classes] == [name[0] for name in batch.names]
