@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+
+from engine.flops import FlopCounter
 
 SIDE = 256  # px, at which multiplications are stated
 ROUNDS = 3
@@ -46,7 +46,7 @@ def measure_cost(translate: Callable[[Tensor], Tensor], networks: nn.Module, pic
     """
     side, device = pictures.shape[-1], pictures.device
     one = pictures[:1] if optimizes else torch.zeros(1, 3, SIDE, SIDE, device=device)
-    with _Used(networks) as used, _Counter() as counter:
+    with _Used(networks) as used, FlopCounter() as counter:
         translate(one)
     scale = (SIDE / one.shape[-2]) * (SIDE / one.shape[-1])
     gmacs = counter.flops / 2 / 1e9 * scale
@@ -70,24 +70,6 @@ def _time(action: Callable[[], object], device: torch.device, rounds: int) -> tu
         if taken and time.perf_counter() - begun > SECONDS:
             break
     return statistics.median(taken), peak.read()
-
-
-class _Counter(TorchDispatchMode):
-    """Floating-point operations by torch's formulas. Its own FlopCounterMode cannot stand `autograd.grad`, by which
-    pictures are optimised: it follows the modules, too."""
-
-    flops = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        count = flop_registry.get(func._overloadpacket)
-        if count is None:  # in inference mode operations come whole, as conv2d
-            with self:
-                found = func.decompose(*args, **kwargs)
-            return func(*args, **kwargs) if found is NotImplemented else found
-        found = func(*args, **kwargs)
-        self.flops += count(*args, **kwargs, out_val=found)
-        return found
 
 
 class _Used:

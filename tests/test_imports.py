@@ -24,6 +24,7 @@ OURS_BESIDES = {
     "models/judge.py": ("data", "engine"),
     "models/official.py": ("engine.weights",),
     "metrics/features.py": ("engine.weights", "engine.distributed", "engine.cache"),
+    "metrics/cost.py": ("engine.flops",),
     "metrics/references.py": ("data", "engine.schema"),
     "models/trainee.py": ("data", "engine"),
     "models/networks/vgg_weights.py": ("engine.checkpoint", "engine.weights"),

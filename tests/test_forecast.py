@@ -1,0 +1,355 @@
+"""The forecast of a run, with clocks that are set by hand; the arithmetic of a step, against hand-computed values."""
+
+import copy
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+import torch
+from torch import nn
+
+import engine.forecast
+from data.batch import Batch, LabelledBatch
+from engine.flops import FlopCounter, matmul_rate, step_flops
+from engine.forecast import Forecast, Forecaster, cores, peak_memory, remedy
+from engine.loop import move
+from models import build_method
+from models.method import Examination, Learner, Turn
+from models.options import (
+    AdaINOptions,
+    CycleGANOptions,
+    DiscriminatorOptions,
+    FeatureOptions,
+    GeneratorOptions,
+    JohnsonOptions,
+    VggFinetuneOptions,
+)
+
+CPU = torch.device("cpu")
+NOON = datetime(2026, 11, 22, 12, 0)
+PAIRS = Batch(torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32))
+RANDOM = {network: FeatureOptions(network=network, weights="random") for network in ("vgg16", "vgg19")}
+
+
+# -- arithmetic ------------------------------------------------------------------------------------------------------
+
+
+class OneConvolution(Learner):
+    """3 -> 8 channels, 3 x 3, H and W kept; its input wants no gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Conv2d(3, 8, 3, padding=1)
+        self.optimizers = {"network": torch.optim.Adam(self.network.parameters())}
+
+    def turns(self, batch: Batch) -> Iterator[Turn]:
+        yield Turn("network", self.network(batch.content).square().mean(), {})
+
+    def examine(self, held_out: Batch) -> Examination:
+        return Examination()
+
+
+class Asking(OneConvolution):
+    def turns(self, batch: Batch) -> Iterator[Turn]:
+        if float(batch.content.mean()) < 2:
+            yield from super().turns(batch)
+
+
+def test_a_convolution_by_hand() -> None:
+    forward = 2 * 3 * 8 * 9 * 32 * 32 * len(PAIRS)
+    assert step_flops(OneConvolution(), PAIRS) == 2 * forward  # the gradient of the weights costs as much
+
+
+def test_a_method_that_asks_for_numbers_is_not_counted() -> None:
+    assert step_flops(Asking(), PAIRS) is None
+
+
+def cyclegan(adversarial: str, **options: object) -> Learner:
+    generator = GeneratorOptions(channels=4, blocks=1, dropout=0.5)
+    return build_method(
+        CycleGANOptions(
+            generator=generator,
+            discriminator=DiscriminatorOptions(channels=4),
+            adversarial=adversarial,
+            pool_size=2,
+            **options,
+        )
+    )
+
+
+def johnson() -> Learner:
+    layers = {"style_layers": ["relu1_1", "relu2_1"], "content_layer": "relu2_1"}
+    return build_method(JohnsonOptions(features=RANDOM["vgg16"], channels=4, blocks=1, statistics="moments", **layers))
+
+
+def classifier() -> Learner:
+    learner = build_method(VggFinetuneOptions(features=RANDOM["vgg16"]))
+    learner.begin(("oil", "ink"), (0.5, 0.5))
+    return learner
+
+
+LEARNERS = {
+    "lsgan": lambda: cyclegan("lsgan"),
+    "wgan-gp": lambda: cyclegan("wgan-gp", first="discriminators"),
+    "johnson": johnson,
+    "adain": lambda: build_method(AdaINOptions(features=RANDOM["vgg19"], layer="relu2_1")),
+    "vgg_finetune": classifier,
+}
+
+
+def numbers(learner: Learner) -> dict:
+    """Weights, statistics, pictures of the pools, moments of the optimizers; a classifier's names are none."""
+    state = {name: value for name, value in learner.state_dict().items() if name != "_extra_state"}
+    return state | {player: optimizer.state_dict()["state"] for player, optimizer in learner.optimizers.items()}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_without_computing_anything_the_count_is_that_of_a_real_step(name: str) -> None:
+    learner = LEARNERS[name]()
+    batch = PAIRS
+    if name == "vgg_finetune":
+        batch = LabelledBatch(PAIRS.content, torch.tensor([0, 1]))
+    elif hasattr(learner, "begin"):
+        learner.begin(PAIRS.style)
+
+    def step() -> None:
+        for turn in learner.turns(batch):
+            move(learner, turn)
+
+    step()  # fills the pools, and the optimizers' moments
+    before = copy.deepcopy(numbers(learner)), torch.get_rng_state()
+    gradients = [weight.grad for weight in learner.parameters()]
+    found = step_flops(learner.eval(), batch)
+    assert not learner.training
+    assert torch.equal(torch.get_rng_state(), before[1])
+    assert all(weight.grad is grad for weight, grad in zip(learner.parameters(), gradients, strict=True))
+    torch.testing.assert_close(numbers(learner), before[0], rtol=0, atol=0)
+    learner.train()
+    with FlopCounter() as counter:
+        step()
+    assert found == counter.flops > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_matmul_rate_is_measured_and_draws_nothing(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.flops.SMALLEST", 32)
+    monkeypatch.setattr("engine.flops.LARGEST", {"cpu": 64})
+    before = torch.get_rng_state()
+    assert matmul_rate(CPU, dtype) > 0
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_no_matrix_is_larger_than_the_time_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    sides = []
+
+    def multiply(side: int, *_: object) -> list[float]:
+        sides.append(side)
+        return [side**3 / 1e9] * 5  # 2 GFLOP/s
+
+    monkeypatch.setattr("engine.flops._multiply", multiply)
+    assert matmul_rate(CPU, torch.bfloat16) == pytest.approx(2e9)
+    assert sides == [256]
+
+
+# -- the forecast ----------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """Stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture(autouse=True)
+def known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.forecast, "matmul_rate", lambda device, dtype: 4e12)
+    monkeypatch.setattr(engine.forecast, "peak_memory", lambda device: 14_200_000_000)
+    monkeypatch.setattr(engine.forecast, "cores", lambda ranks: 8 // ranks)
+
+
+def simulate(forecaster: Forecaster, clock: Clock, first: int, last: int, wait: float, step: float) -> dict:
+    """The forecasts by step; steps of the warm-up take ten times as long."""
+
+    def batches() -> Iterator[int]:
+        for number in range(first, last):
+            clock.time += wait
+            yield number
+
+    found = {}
+    for number in forecaster.watch(batches()):
+        clock.time += step * (10 if number < first + engine.forecast.WARM_UP else 1)
+        if forecast := forecaster.after(number + 1):
+            found[number + 1] = forecast
+    return found
+
+
+def make(clock: Clock, first: int, total: int, flops: int | None = 10**12, **options: object) -> Forecaster:
+    return Forecaster(first, total, 4, lambda: flops, CPU, clock=clock, now=lambda: NOON, **options)
+
+
+def test_it_is_made_once_after_twenty_steps_without_the_warm_up() -> None:
+    clock = Clock()
+    found = simulate(make(clock, 1000, 5020), clock, 1000, 1050, wait=0.0, step=0.5)
+    (forecast,) = found.values()
+    assert list(found) == [1020]
+    assert forecast.steps_per_second == pytest.approx(2)
+    assert forecast.pairs_per_second == pytest.approx(8)
+    assert forecast.seconds_left == pytest.approx(2000)
+    assert forecast.ends == datetime(2026, 11, 22, 12, 33, 20)
+    assert (forecast.waiting, forecast.remedy) == (0, "")
+    assert forecast.lines() == [
+        "forecast: 2 steps/s (8 pairs/s), ends Sun 22 Nov 12:33 (in 33 min), peak memory 14.2 GB, 0 % of the time "
+        "waits for data, 2 TFLOP/s = 50 % of this device's matmul rate (fp32)"
+    ]
+    assert forecast.row() == {
+        "forecast/steps_per_second": 2,
+        "forecast/pairs_per_second": 8,
+        "forecast/seconds_left": 2000,
+        "forecast/ends": round(forecast.ends.timestamp()),
+        "forecast/peak_memory": 14_200_000_000,
+        "forecast/waiting": 0,
+        "forecast/flops_per_second": 2e12,
+        "forecast/matmul_rate": 4e12,
+    }
+
+
+@pytest.mark.parametrize("steps", [1, 3, 8, 20])
+def test_a_short_run_is_forecast_at_its_end(steps: int) -> None:
+    clock = Clock()
+    found = simulate(make(clock, 0, steps), clock, 0, steps, wait=0.25, step=0.25)
+    (forecast,) = found.values()
+    assert list(found) == [steps]
+    assert forecast.seconds_left == 0
+    assert "ends" not in forecast.lines()[0]
+
+
+def test_waiting_is_counted_and_the_remedy_named() -> None:
+    clock = Clock()
+    (forecast,) = simulate(make(clock, 0, 90, workers=2), clock, 0, 90, wait=0.125, step=0.375).values()
+    assert forecast.waiting == pytest.approx(0.25)
+    said, warning = forecast.lines()
+    assert "25 % of the time waits for data" in said
+    assert warning.startswith("warning: the loader is the bottleneck: data.workers=4 ")
+
+
+def test_what_is_done_aside_is_no_part_of_the_steps() -> None:
+    clock = Clock()
+    forecaster = make(clock, 0, 40, flops=None)
+    for number in forecaster.watch(range(40)):
+        clock.time += 1
+        if number in (2, 10):
+            with forecaster.aside():
+                clock.time += 100
+        if forecast := forecaster.after(number + 1):
+            break
+    assert forecast.steps_per_second == pytest.approx(1)
+    assert (forecast.flops_per_second, forecast.matmul_rate) == (None, None)
+    assert "FLOP" not in forecast.lines()[0]
+    assert "forecast/matmul_rate" not in forecast.row()
+
+
+@pytest.mark.parametrize(
+    ("workers", "cores_here", "said"),
+    [(0, 1, "data.workers=2 "), (2, 8, "data.workers=4 "), (6, 8, "data.workers=8 "), (8, 8, "--format bmp --stretch")],
+)
+def test_the_remedy(workers: int, cores_here: int, said: str) -> None:
+    assert said in remedy(workers, cores_here)
+
+
+def test_ranks_share_the_cores_of_their_host() -> None:
+    assert cores(1) >= 1
+    assert cores(10**6) == 1
+    assert peak_memory(CPU) > 2**20
+    clock = Clock()
+    forecaster = make(clock, 0, 20, workers=2, ranks_here=4)
+    (forecast,) = simulate(forecaster, clock, 0, 20, wait=0.5, step=0.5).values()
+    assert "prepare.py" in forecast.remedy
+
+
+def test_the_loaders_end_with_the_loop() -> None:
+    ended = []
+
+    def batches() -> Iterator[int]:
+        try:
+            yield from range(9)
+        finally:
+            ended.append(True)
+
+    watched = make(Clock(), 0, 9).watch(batches())
+    next(watched)
+    watched.close()
+    assert ended == [True]
+
+
+def test_memory_that_is_full_costs_only_the_matmul_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(device: torch.device, dtype: torch.dtype) -> float:
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(engine.forecast, "matmul_rate", full)
+    clock = Clock()
+    (forecast,) = simulate(make(clock, 0, 20, flops=10**9), clock, 0, 20, wait=0.0, step=0.5).values()
+    assert forecast.lines()[0].endswith("0 % of the time waits for data, 2 GFLOP/s")
+
+
+class Gpu:
+    """A device behind the host: it passes an event when it has done what was launched before."""
+
+    def __init__(self, clock: Clock, monkeypatch: pytest.MonkeyPatch):
+        self.clock, self.free = clock, 0.0
+        gpu = self
+
+        class Event:
+            def __init__(self, enable_timing: bool):
+                assert enable_timing
+
+            def record(self, stream: object) -> None:
+                self.passed = max(gpu.free, gpu.clock.time)
+
+            def elapsed_time(self, other: "Event") -> float:
+                return 1000 * (other.passed - self.passed)
+
+        monkeypatch.setattr(torch.cuda, "Event", Event)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+        monkeypatch.setattr(torch.cuda, "synchronize", self.synchronize)
+
+    def launch(self, seconds: float) -> None:
+        self.free = max(self.free, self.clock.time) + seconds
+
+    def synchronize(self, device: torch.device) -> None:
+        self.synchronised = getattr(self, "synchronised", 0) + 1
+        self.clock.time = max(self.clock.time, self.free)
+
+
+@pytest.mark.parametrize(("wait", "share"), [(0.25, 0.0), (0.5, 0.0), (1.0, 0.5)])
+def test_a_gpu_waits_only_where_it_has_nothing_to_do(
+    wait: float, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    gpu = Gpu(clock, monkeypatch)
+    forecaster = Forecaster(0, 40, 1, lambda: None, torch.device("cuda"), clock=clock, now=lambda: NOON)
+
+    def batches() -> Iterator[int]:
+        for number in range(40):
+            clock.time += wait
+            yield number
+
+    for number in forecaster.watch(batches()):
+        gpu.launch(0.5)
+        if forecast := forecaster.after(number + 1):
+            break
+    # The synchronisation before the measured steps leaves the GPU without work for the first batch.
+    assert forecast.waiting == pytest.approx(share, abs=0.07)
+    assert gpu.synchronised == 2
+
+
+def test_a_number_is_said_in_three_digits_and_without_an_exponent() -> None:
+    def said(steps: float, left: float) -> str:
+        return Forecast(steps, 1234.5 * steps, left, NOON, 0, 0.0).lines()[0].partition(", peak")[0]
+
+    assert said(3.4149, 39900) == "forecast: 3.41 steps/s (4220 pairs/s), ends Sun 22 Nov 12:00 (in 11 h 5 min)"
+    assert said(0.012345, 12) == "forecast: 0.0123 steps/s (15.2 pairs/s), ends Sun 22 Nov 12:00 (in 12 s)"
+    assert said(1, 400_000) == "forecast: 1 steps/s (1230 pairs/s), ends Sun 22 Nov 12:00 (in 4 d 15 h)"
