@@ -42,6 +42,9 @@ def main() -> int:
     with join_team(device) as team, ExitStack() as stack:
         if team.size > 1:
             stop_with_parent()
+        if arguments.plan:
+            with team.one_voice():
+                return try_out(config, team, device)
         run = RunFolder(config, team.leads)
         team.agree(lambda: stack.enter_context(run))
         with team.one_voice():
@@ -53,6 +56,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("recipe", help="a YAML file, for example configs/demo.yaml")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="settings that differ from the recipe")
     parser.add_argument("--show", action="store_true", help="print every setting with its value, and stop")
+    parser.add_argument("--plan", action="store_true", help="try 20 steps, say what all of them will take, and stop")
     arguments, rest = parser.parse_known_args()
     arguments.settings += rest  # settings after an option; and "--seed=1", which load_config answers
     return arguments
@@ -74,17 +78,41 @@ def check_evaluation(config) -> None:
 
 
 def train(run, team, device) -> int:
+    from engine.loop import fit
+
+    config = run.config
+    learner, read, samples, plan, share, held_out = prepare(config, team, device)
+    measure, higher_is_better = None, False
+    if config.eval.every:
+        measure, higher_is_better = start_evaluation(learner, held_out, config, device)
+    return fit(learner, read, samples, plan, run, share, device, team, measure, higher_is_better)
+
+
+def try_out(config, team, device) -> int:
+    """Say what the whole run would take."""
+    from engine.progress import say
+    from engine.rehearsal import STEPS, rehearse
+    from engine.step import Stepper
+
+    learner, read, samples, plan, share, _ = prepare(config, team, device)
+    stepper = Stepper(learner, config, share, device, team)
+    for line in rehearse(stepper, plan, config, read(0, min(STEPS, plan.total_steps)), samples).lines():
+        say(line)
+    return DONE
+
+
+def prepare(config, team, device) -> tuple:
+    """What is trained, and on what."""
     import torch
 
     from data.batch import Share
     from data.doubts import find_doubts
     from data.loader import Positions, batches
     from engine.accelerate import prepare_determinism
-    from engine.loop import fit
     from engine.progress import say
     from engine.schedule import Plan
 
-    config, data = run.config, run.config.data
+    data = config.data
     if config.train.deterministic:
         prepare_determinism()
     torch.manual_seed(config.seed)
@@ -101,12 +129,9 @@ def train(run, team, device) -> int:
     def read(first_item: int, num_steps: int):
         return batches(dataset, Positions(share, first_item, num_steps), data.workers, device)
 
-    measure, higher_is_better = None, False
-    if config.eval.every:
-        measure, higher_is_better = start_evaluation(learner, held_out, config, device)
     for line in plan.describe(share):
         say(line)
-    return fit(learner, read, samples, plan, run, share, device, team, measure, higher_is_better)
+    return learner, read, samples, plan, share, held_out
 
 
 def start_translation(method, held_out: dict, config, device) -> tuple:

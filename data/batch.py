@@ -107,3 +107,6 @@ class LabelledBatch:
 
     def to(self, device: torch.device) -> "LabelledBatch":
         return replace(self, pictures=self.pictures.to(device), classes=self.classes.to(device))
+
+
+AnyBatch = Batch | LabelledBatch

@@ -13,7 +13,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from data.batch import Batch, LabelledBatch
+from data.batch import AnyBatch
+from engine.optimizers import weights_of
 from models.method import Learner
 
 SMALLEST = 256  # side of the first matrices that are multiplied
@@ -40,7 +41,7 @@ class FlopCounter(TorchDispatchMode):
         return found
 
 
-def step_flops(learner: Learner, batch: Batch | LabelledBatch) -> int | None:
+def step_flops(learner: Learner, batch: AnyBatch) -> int | None:
     """Floating-point operations of one training step on this batch: all turns, forward and backward, without the
     optimizers' own.
 
@@ -61,11 +62,10 @@ def step_flops(learner: Learner, batch: Batch | LabelledBatch) -> int | None:
         return None
 
 
-def _count(learner: Learner, batch: Batch | LabelledBatch) -> int:
+def _count(learner: Learner, batch: AnyBatch) -> int:
     with FlopCounter() as counter:
         for turn in learner.turns(batch):
-            weights = [weight for group in learner.optimizers[turn.player].param_groups for weight in group["params"]]
-            turn.loss.backward(inputs=weights)  # as engine.loop moves
+            turn.loss.backward(inputs=weights_of(learner.optimizers[turn.player]))
     return counter.flops
 
 
@@ -79,7 +79,7 @@ class _OnMeta(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _on_meta(batch: Batch | LabelledBatch) -> Batch | LabelledBatch:
+def _on_meta(batch: AnyBatch) -> AnyBatch:
     values = {field.name: getattr(batch, field.name) for field in fields(batch)}
     tensors = {name: value for name, value in values.items() if torch.is_tensor(value)}
     return replace(batch, **{name: torch.empty_like(value, device="meta") for name, value in tensors.items()})

@@ -12,14 +12,17 @@ from typing import TypeVar
 
 import torch
 
-from engine.flops import matmul_rate
+from data.batch import AnyBatch, Batch, Share
+from engine.flops import matmul_rate, step_flops
+from engine.schema import Config
+from models.method import Learner
 
 STEPS = 20  # after which the forecast is made
 WARM_UP = 5  # of them, which are not measured: they compile, and search for cuDNN's fastest kernels
 TOLERABLE = 0.05  # of the time spent waiting for data
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-AnyBatch = TypeVar("AnyBatch")
+Item = TypeVar("Item")
 Mark = float | torch.cuda.Event
 
 
@@ -132,7 +135,7 @@ class Forecaster:
         if self._start == first_step:
             self._since = self._synchronised()
 
-    def watch(self, batches: Iterable[AnyBatch]) -> Iterator[AnyBatch]:
+    def watch(self, batches: Iterable[Item]) -> Iterator[Item]:
         """The same batches; how long the device waits for each is noted."""
         iterator = iter(batches)
         try:
@@ -258,3 +261,28 @@ def _told(seconds: float) -> str:
     if minutes < 48 * 60:
         return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes // 1440} d {minutes % 1440 // 60} h"
+
+
+def forecaster_of(
+    learner: Learner,
+    config: Config,
+    share: Share,
+    device: torch.device,
+    first: int,
+    total: int,
+    held_out: AnyBatch,
+) -> Forecaster:
+    """Of a run's steps first, ..., total - 1.
+
+    Args:
+        held_out: pictures of the training's size, whose number does not matter.
+    """
+
+    def flops() -> int | None:
+        counted = step_flops(learner, held_out)
+        return counted and counted * share.own // len(held_out)
+
+    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    unit = "pairs" if isinstance(held_out, Batch) else "pictures"
+    options = config.train.precision, config.data.workers, ranks_here, unit
+    return Forecaster(first, total, share.whole, flops, device, *options)

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
-from data.batch import Batch, LabelledBatch, Share
+from data.batch import AnyBatch, Share
 from engine.best import BestKeeper
 from engine.checkpoint import SaveError, prune_checkpoints, remove_leftovers, save_checkpoint
 from engine.config import to_dict
 from engine.distributed import ALONE, Team, Vote
 from engine.exits import DONE, STOPPED, UserError, is_for_user
+from engine.forecast import Forecast, forecaster_of
 from engine.logger import Logger, Silent
 from engine.meter import Trouble
 from engine.progress import progress, say
@@ -23,9 +24,9 @@ from engine.run_folder import RunFolder
 from engine.schedule import Plan
 from engine.signals import StopRequest
 from engine.step import Stepper
+from engine.trace import VIEWER, Trace
 from models.method import Examination, Learner
 
-AnyBatch = Batch | LabelledBatch
 Read = Callable[[int, int], Iterator[AnyBatch]]
 Measure = Callable[[], Mapping[str, float]]
 FAILED_SAVES = 3  # so many in a row end the run
@@ -120,23 +121,26 @@ class _Trainer:
         total, log = self.plan.total_steps, self.config.log
         self.run.set_status("running", first)
         vote = Vote(self.team)
-        with progress(total, "step", f"train {self.run.path.name}", done=first) as bar:
+        stepper = self.stepper
+        forecaster = forecaster_of(self.method, self.config, stepper.share, stepper.device, first, total, samples)
+        batches = forecaster.watch(batches)
+        bar = progress(total, "step", f"train {self.run.path.name}", done=first)
+        wanted = self.config.train.profile and self.team.leads
+        trace = Trace(self.run.path / "profile", first, total, wanted)
+        with bar, trace:
             for step in range(first, total):
-                self.stepper.step(step, self.take(step, batches), self.plan)
+                stepper.step(step, self.take(step, batches), self.plan)
                 done = step + 1
                 bar.update()
+                if path := trace.step():
+                    self.logger.event(done, f"trace of ten steps: {path} (open it at {VIEWER})")
                 stopped = vote.ask(bool(self.stop.signal))
+                if forecast := forecaster.after(done):
+                    self.tell(done, forecast)
                 if done % log.every == 0 or done == total:
                     bar.set_postfix_str(self.log(done), refresh=False)
-                if done % log.pictures_every == 0 or done == total:
-                    self.examine(done, samples)
-                # Before the save: a checkpoint of this step says that it has been evaluated, and how well it did.
-                is_best = False
-                if self.measure and (done % self.config.eval.every == 0 or done == total):
-                    self.settle(done)
-                    is_best = self.team.once(lambda done=done: self.evaluate(done))
-                if stopped or is_best or done % self.config.checkpoints.every == 0 or done == total:
-                    self.save(done, last=stopped or done == total)
+                with forecaster.aside():
+                    self.pause(done, samples, stopped)
                 if stopped:
                     return self.stopped(done, vote)
         vote.close()
@@ -146,6 +150,24 @@ class _Trainer:
             self.logger.event(total, self.best.told())
         self.run.finish(total)
         return DONE
+
+    def pause(self, done: int, samples: AnyBatch, stopped: bool) -> None:
+        """What is due besides training after a step: samples, an evaluation, a checkpoint."""
+        is_last, keep = done == self.plan.total_steps, self.config.checkpoints
+        if done % self.config.log.pictures_every == 0 or is_last:
+            self.examine(done, samples)
+        # Before the save: a checkpoint of this step says that it has been evaluated, and how well it did.
+        is_best = False
+        if self.measure and (done % self.config.eval.every == 0 or is_last):
+            self.settle(done)
+            is_best = self.team.once(lambda: self.evaluate(done))
+        if stopped or is_best or done % keep.every == 0 or is_last:
+            self.save(done, last=stopped or is_last)
+
+    def tell(self, done: int, forecast: Forecast) -> None:
+        for line in forecast.lines():
+            self.logger.event(done, line)
+        self.logger.row(done, forecast.row())
 
     def take(self, step: int, batches: Iterator[AnyBatch]) -> list[AnyBatch]:
         """This process's batches of a step."""

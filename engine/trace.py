@@ -32,16 +32,19 @@ class Trace:
         folder: is made if it is missing.
         first_step: steps done before this start.
         last_step: steps done at its end; a start of few steps skips fewer.
+        wanted: False records nothing.
         skip: by default so many that the forecast (engine.forecast) is made before: what is profiled is slower.
     """
 
-    def __init__(self, folder: Path, first_step: int, last_step: int, skip: int = 25, steps: int = 10):
+    def __init__(
+        self, folder: Path, first_step: int, last_step: int, wanted: bool = True, skip: int = 25, steps: int = 10
+    ):
         self.folder = folder
         self.done = first_step
         self.skipped = first_step + max(0, min(skip, last_step - first_step - steps))
         self.end = min(last_step, self.skipped + steps)
         self._profiler: profile | None = None
-        self._finished = self.end <= first_step
+        self._finished = not wanted or self.end <= first_step
         self._begin_if_due()
 
     def __enter__(self) -> "Trace":
