@@ -12,7 +12,6 @@ import engine.forecast
 from data.batch import Batch, LabelledBatch
 from engine.flops import FlopCounter, matmul_rate, step_flops
 from engine.forecast import Forecast, Forecaster, cores, peak_memory, remedy
-from engine.loop import move
 from models import build_method
 from models.method import Examination, Learner, Turn
 from models.options import (
@@ -24,6 +23,7 @@ from models.options import (
     JohnsonOptions,
     VggFinetuneOptions,
 )
+from tests.conftest import move
 
 CPU = torch.device("cpu")
 NOON = datetime(2026, 11, 22, 12, 0)
