@@ -58,7 +58,7 @@ def measure_cost(translate: Callable[[Tensor], Tensor], networks: nn.Module, pic
 def _time(action: Callable[[], object], device: torch.device, rounds: int) -> tuple[float, float | None]:
     """Median seconds, and peak MiB beyond what was in use before. The first round of several is a warm-up."""
     taken = []
-    peak = _Peak(device)
+    peak = Peak(device)
     begun = time.perf_counter()
     for i in range(rounds + (rounds > 1)):
         start = time.perf_counter()
@@ -98,7 +98,7 @@ class _Used:
         return sum(self.met.values())
 
 
-class _Peak:
+class Peak:
     """Memory in MiB at its peak, since it was made: of the GPU's allocator, or of the whole process."""
 
     def __init__(self, device: torch.device):

@@ -1,0 +1,72 @@
+"""A step is the same, however its batch is shared: by processes of torchrun, and by passes that are accumulated.
+
+Processes and passes of the same size give the same bits. One large batch gives the same to rounding, 1e-6 after 20
+steps of a small learning rate; with the recipe's rate the game itself makes more of rounding: an L1 loss has kinks, and
+where the difference of two pictures changes its sign, so does a gradient.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.checkpoint import newest_checkpoint
+from tests.conftest import ROOT, TINY, train_tiny
+from tests.test_resume import assert_same_run, status
+
+STEPS = 20
+SMOOTH = ("method.learning_rate=1e-6", "data.size=16", "data.load_size=18", "method.discriminator.layers=2")
+WORDS = (f"schedule.constant={STEPS}", "schedule.decay=0", "checkpoints.every=10", *SMOOTH)
+NETWORKS = ("G", "F", "D_X", "D_Y")
+
+
+def train_together(count: int, run: Path, *words: str) -> None:
+    """By `count` processes, as a user would."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    command = [*torchrun, str(ROOT / "train.py"), str(ROOT / "configs/demo.yaml"), f"run={run}", *TINY, *words]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def assert_close(one: Path, other: Path, networks: tuple[str, ...] = NETWORKS, tolerance: float = 1e-6) -> None:
+    """Every network's weights, as vectors, to a share of their length."""
+    states = [newest_checkpoint(run / "checkpoints")[0] for run in (one, other)]
+    assert [state["step"] for state in states] == [STEPS] * 2
+    for part in ("method", "average"):
+        for network in networks:
+            names = [n for n, v in states[0][part].items() if n.startswith(f"{network}.") and torch.is_tensor(v)]
+            if part == "method":
+                assert names
+            a, b = (
+                torch.cat([state[part][n].flatten().double() for n in names] or [torch.ones(1)]) for state in states
+            )
+            assert (a - b).norm() <= tolerance * a.norm(), (part, network, float((a - b).norm() / a.norm()))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 steps of one process with batches of four."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    assert train_tiny(run, *WORDS, "train.batch_size=4", "train.ema=0.9") == 0
+    return run
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same by two processes with batches of two."""
+    run = tmp_path_factory.mktemp("shared") / "run"
+    train_together(2, run, *WORDS, "train.batch_size=2", "train.ema=0.9")
+    return run
+
+
+def test_two_processes_are_one_with_the_double_batch(whole: Path, shared: Path) -> None:
+    assert_close(whole, shared)
+    assert status(shared)["state"] == "finished"
+
+
+def test_passes_are_processes_to_the_bit(shared: Path, tmp_path: Path) -> None:
+    assert train_tiny(tmp_path / "run", *WORDS, "train.batch_size=2", "train.accumulate=2", "train.ema=0.9") == 0
+    assert_same_run(shared, tmp_path / "run")
