@@ -1,6 +1,7 @@
 """A CycleGAN step as plain torch calls, the way it is usually written: the other side of train_step.py.
 
-Networks, losses and optimizers are the recipe's; there is no loop, log, loader or check around them.
+Losses and optimizers are the recipe's, in fp32 and contiguous, one call for every picture; the networks are plain, too,
+and share only the initial weights with ours, so that what makes ours fast shows. No loop, log, loader or check stands around them.
 """
 
 import itertools
@@ -10,16 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.networks.discriminator import PatchDiscriminator
-from models.networks.generator import ResnetGenerator
+from benchmarks.plain_networks import plain_discriminator, plain_generator
 
 POOL_SIZE = 50
 
 
 class PlainCycleGAN:
-    def __init__(self, channels: int):
-        self.g, self.f = ResnetGenerator(channels), ResnetGenerator(channels)
-        self.d_y, self.d_x = PatchDiscriminator(channels), PatchDiscriminator(channels)
+    def __init__(self, channels: int, blocks: int = 9):
+        self.g, self.f = plain_generator(channels, blocks), plain_generator(channels, blocks)
+        self.d_y, self.d_x = plain_discriminator(channels), plain_discriminator(channels)
         self.generators = [*self.g.parameters(), *self.f.parameters()]
         self.discriminators = [*self.d_y.parameters(), *self.d_x.parameters()]
         self.g_adam = torch.optim.Adam(self.generators, lr=2e-4, betas=(0.5, 0.999))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from data.batch import Batch
 from models.losses import adain, channel_statistics
 from models.method import Method, Style, Turn
+from models.networks.padding import ReflectConv2d
 from models.networks.vgg import CHANNELS, CONVOLUTIONS, VGG
 from models.networks.vgg_weights import fill
 from models.options import AdaINOptions
@@ -106,15 +107,11 @@ def decoder(network: str, layer: str = "relu4_1") -> nn.Sequential:
     Shape: [N, C, H, W] -> [N, 3, 8 H, 8 W] from relu4_1, half of that from every layer before it.
     """
     deepest = LAYERS.index(layer)
-    layers: list[nn.Module] = [_convolution(CHANNELS[deepest], CHANNELS[deepest - 1]), nn.ReLU()]
+    layers: list[nn.Module] = [ReflectConv2d(CHANNELS[deepest], CHANNELS[deepest - 1], 3), nn.ReLU()]
     for block in reversed(range(deepest)):
         channels, narrower = CHANNELS[block], CHANNELS[block - 1] if block else 3
         layers.append(nn.Upsample(scale_factor=2, mode="nearest"))
         for _ in range(CONVOLUTIONS[network][block] - 1):
-            layers += [_convolution(channels, channels), nn.ReLU()]
-        layers += [_convolution(channels, narrower), nn.ReLU()]
+            layers += [ReflectConv2d(channels, channels, 3), nn.ReLU()]
+        layers += [ReflectConv2d(channels, narrower, 3), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
-
-
-def _convolution(channels_in: int, channels_out: int) -> nn.Conv2d:
-    return nn.Conv2d(channels_in, channels_out, 3, padding=1, padding_mode="reflect")

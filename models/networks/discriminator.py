@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from models.networks.initialise import normal_
+from models.networks.normalise import InstanceNorm2d
 
 
 class PatchDiscriminator(nn.Module):
@@ -24,7 +25,7 @@ class PatchDiscriminator(nn.Module):
             stride = 2 if i < layers else 1
             stages += [
                 nn.Conv2d(widths[i - 1], widths[i], 4, stride=stride, padding=1),
-                nn.InstanceNorm2d(widths[i]),
+                InstanceNorm2d(widths[i]),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
         self.model = nn.Sequential(*stages, nn.Conv2d(widths[-1], 1, 4, stride=1, padding=1))

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.networks.initialise import normal_
+from models.networks.normalise import InstanceNorm2d
+from models.networks.padding import ReflectConv2d, ReflectPad2d
 
 
 class ResidualBlock(nn.Module):
@@ -20,21 +22,21 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, dropout: float = 0.0):
         super().__init__()
         self.conv_block = nn.Sequential(
-            nn.ReflectionPad2d(1),
+            ReflectPad2d(1),
             nn.Conv2d(channels, channels, 3),
-            nn.InstanceNorm2d(channels),
+            InstanceNorm2d(channels),
             nn.ReLU(inplace=True),
             *([nn.Dropout(dropout)] if dropout else []),
-            nn.ReflectionPad2d(1),
+            ReflectPad2d(1),
             nn.Conv2d(channels, channels, 3),
-            nn.InstanceNorm2d(channels),
+            InstanceNorm2d(channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv_block(x)
 
 
-class ResizeConv2d(nn.Conv2d):
+class ResizeConv2d(ReflectConv2d):
     """Bilinear x2, then a 3 x 3 convolution (Odena et al. 2016, "Deconvolution and checkerboard artifacts"): every
     output pixel is made by the same number of taps. Bilinear and not nearest, because pixels that come in equal
     pairs still let a convolution draw a pattern of two pixels.
@@ -43,7 +45,7 @@ class ResizeConv2d(nn.Conv2d):
     """
 
     def __init__(self, in_channels: int, out_channels: int):
-        super().__init__(in_channels, out_channels, 3, padding=1, padding_mode="reflect")
+        super().__init__(in_channels, out_channels, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False))
@@ -81,13 +83,13 @@ class ResnetGenerator(nn.Module):
         c, up = channels, UPSAMPLE[upsample]
         self.skips = skips
         self.model = nn.Sequential(
-            *[nn.ReflectionPad2d(3), nn.Conv2d(3, c, 7), *_norm_relu(c)],
+            *[ReflectPad2d(3), nn.Conv2d(3, c, 7), *_norm_relu(c)],
             *[nn.Conv2d(c, 2 * c, 3, stride=2, padding=1), *_norm_relu(2 * c)],
             *[nn.Conv2d(2 * c, 4 * c, 3, stride=2, padding=1), *_norm_relu(4 * c)],
             *[ResidualBlock(4 * c, dropout) for _ in range(blocks)],
             *[up(4 * c, 2 * c), *_norm_relu(2 * c)],
             *[up(2 * c, c), *_norm_relu(c)],
-            *[nn.ReflectionPad2d(3), nn.Conv2d(c, 3, 7), nn.Tanh()],
+            *[ReflectPad2d(3), nn.Conv2d(c, 3, 7), nn.Tanh()],
         )
         self.apply(normal_)
 
@@ -103,4 +105,4 @@ class ResnetGenerator(nn.Module):
 
 
 def _norm_relu(channels: int) -> list[nn.Module]:
-    return [nn.InstanceNorm2d(channels), nn.ReLU(inplace=True)]
+    return [InstanceNorm2d(channels), nn.ReLU(inplace=True)]

@@ -3,14 +3,17 @@
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from models.networks.normalise import InstanceNorm2d
+from models.networks.padding import ReflectConv2d
+
 
 class Convolution(nn.Sequential):
     """Reflect padding, convolution, instance norm with affine, ReLU."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, activated: bool = True):
         super().__init__(
-            nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, padding_mode="reflect"),
-            nn.InstanceNorm2d(channels_out, affine=True),
+            ReflectConv2d(channels_in, channels_out, kernel, stride),
+            InstanceNorm2d(channels_out, affine=True),
             *([nn.ReLU(inplace=True)] if activated else []),
         )
 
@@ -58,7 +61,7 @@ class TransformNetwork(nn.Module):
         )
         self.middle = nn.Sequential(*(Residual(4 * channels) for _ in range(blocks)))
         self.up = nn.ModuleList([Up(4 * channels, 2 * channels), Up(2 * channels, channels)])
-        self.last = nn.Sequential(nn.Conv2d(channels, 3, 9, padding=4, padding_mode="reflect"), nn.Tanh())
+        self.last = nn.Sequential(ReflectConv2d(channels, 3, 9), nn.Tanh())
 
     def forward(self, pictures: Tensor) -> Tensor:
         x, passed = pictures, []

@@ -5,17 +5,23 @@ the layers asked for need. Where its weights come from, `models/networks/vgg_wei
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.networks.padding import reflect_pad
 from models.options import OptionsError
 
 CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}  # a block
 CHANNELS = (64, 128, 256, 512, 512)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of RGB in [0, 1]
-PADDING = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate"}  # ours -> torch's
+PADDING = {
+    "zeros": partial(F.pad, pad=(1, 1, 1, 1)),
+    "reflect": partial(reflect_pad, width=1),
+    "replicate": partial(F.pad, pad=(1, 1, 1, 1), mode="replicate"),
+}
 POOLING = {"max": F.max_pool2d, "average": F.avg_pool2d}
 
 
@@ -71,7 +77,7 @@ class VGG(nn.Module):
         self.network = network
         self.layers = names[: names.index(deepest) + 1]
         self.pool = POOLING[pooling]
-        self.padding = PADDING[padding]
+        self.pad = PADDING[padding]
         self.described = "no weights yet"
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
@@ -124,5 +130,4 @@ class VGG(nn.Module):
             return self.pool(x, 2)
         if name.startswith("relu"):
             return F.relu(x)
-        padded = F.pad(x, (1, 1, 1, 1), mode=self.padding)
-        return F.conv2d(padded, getattr(self, f"{name}_weight"), getattr(self, f"{name}_bias"))
+        return F.conv2d(self.pad(x), getattr(self, f"{name}_weight"), getattr(self, f"{name}_bias"))
