@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 import torchvision
 from tabulate import tabulate
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
 from data.held_out import read_chosen
@@ -118,7 +118,7 @@ def follows(key: str, ill: str, values: list[float]) -> bool:
 def random_pretrained() -> dict[str, Network]:
     """Random weights where published ones belong: what they give is no FID and no LPIPS, but takes the same path."""
     torch.manual_seed(0)
-    vgg, alexnet = torchvision.models.vgg19().state_dict(), torchvision.models.alexnet().state_dict()
+    vgg, alexnet = map(_random_features, (torchvision.models.vgg19, torchvision.models.alexnet))
     networks = {
         "inception": Inception(random_state()),
         "lpips": Lpips(alexnet),
@@ -130,6 +130,17 @@ def random_pretrained() -> dict[str, Network]:
         name: Network(lambda network=network: network, f"{name}, random", False, NETWORKS[name].summed)
         for name, network in networks.items()
     }
+
+
+def _random_features(build: Callable[[], nn.Module]) -> dict[str, Tensor]:
+    """Of torchvision's network the convolutions alone, from torch's global generator; nobody reads its classifier."""
+    with torch.device("meta"):
+        features = build().features
+    for module in features.to_empty(device="cpu"):
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+    return features.state_dict(prefix="features.")
 
 
 def main() -> None:

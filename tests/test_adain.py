@@ -111,6 +111,7 @@ def test_fusion_is_by_weights_and_strength(method: AdaIN) -> None:
     assert steps[0] > steps[-1] == 0
 
 
+@pytest.mark.usefixtures("narrow_vgg")
 def test_a_run_resumes_to_the_bit_and_carries_its_encoder(tmp_path: Path, monkeypatch) -> None:
     recipe = ROOT / "configs/adain.yaml"
     words = [*TINY_ADAIN, "schedule.constant=4", "schedule.decay=0"]

@@ -16,7 +16,7 @@ STEPS = (0.0, 0.5, 1.0)
 @pytest.fixture(scope="module")
 def values() -> dict[str, dict[str, list[float]]]:
     found: dict[str, dict[str, list[float]]] = {}
-    for ill, _, scores in spoilt(48, 32, FeatureStore(torch.device("cpu"), pretrained=False), STEPS):
+    for ill, _, scores in spoilt(24, 32, FeatureStore(torch.device("cpu"), pretrained=False), STEPS):
         for key, value in scores.items():
             found.setdefault(key, {}).setdefault(ill, []).append(value)
     return found

@@ -50,7 +50,7 @@ class Server:
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}/val2017.zip"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
 
     def archive(self, content: bytes = CONTENT) -> Archive:
         return Archive(self.url, len(content), hashlib.md5(content).hexdigest())

@@ -288,6 +288,7 @@ def test_translations_that_are_not_finite_do_not_stop_the_run(tmp_path: Path, mo
     assert not (run / "checkpoints/best.pt").exists()
 
 
+@pytest.mark.usefixtures("narrow_vgg")
 def test_a_method_that_takes_its_style_from_pictures(tmp_path: Path) -> None:
     run = tmp_path / "adain"
     words = [*TINY_ADAIN, "data.content.held_out=5", "schedule.constant=2", "schedule.decay=2", *EVALUATED]

@@ -146,7 +146,8 @@ def test_a_folder_without_truth_is_evaluated_too(tmp_path: Path, capsys: pytest.
 
 
 GATYS = ("--set", "data.content.held_out=4", "data.style.held_out=8", "data.content.size=32", "data.style.size=32",
-         "data.size=32", "data.load_size=32", "log.wandb=disabled", "method.iterations=2")  # fmt: skip
+         "data.size=32", "data.load_size=32", "data.content.scenes=5", "data.style.scenes=5", "log.wandb=disabled",
+         "method.iterations=2")  # fmt: skip
 
 
 def test_runs_stand_side_by_side_in_one_report(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -107,6 +107,7 @@ def test_paintings_that_have_labels_are_broken_down_by_them(run: Path) -> None:
     assert "Fauvism" in (run / "report/report.html").read_text()
 
 
+@pytest.mark.usefixtures("narrow_vgg")
 def test_a_classifier_of_paintings_judges(run: Path, wikiart: Path, tmp_path: Path, capsys) -> None:
     judge = tmp_path / "judge"
     words = [word for word in TINY_CLASSIFIER if not word.startswith(("method.label", "data.style.source"))]

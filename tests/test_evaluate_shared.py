@@ -16,7 +16,8 @@ from models.candidate import RunCandidate
 from models.translator import load
 from tests.conftest import ROOT, call, evaluate, train_tiny
 
-PICTURES = 37  # three batches of features, nineteen of translations: neither can be shared evenly
+PICTURES = 33  # three batches of features, nine of translations: neither can be shared evenly
+WORDS = ("--batch-size", "4", "--size", "16")
 
 
 @pytest.fixture(scope="module")
@@ -27,39 +28,29 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def by_processes(count: int, run: Path, cache: Path, *words: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}", "--standalone"]
-    words = (str(ROOT / "evaluate.py"), str(run), "--without-pretrained", "--batch-size", "2", *words)
-    environment = os.environ | {"ATELIER_CACHE": str(cache)}
-    return subprocess.run([*command, *words], env=environment, capture_output=True, text=True, timeout=300)
-
-
 def found_in(report: Path) -> tuple:
     values = json.loads((report / "metrics.json").read_text())
     return values["scores"], values["findings"], values["nearest"], (report / "pictures.csv").read_text()
 
 
-def test_two_processes_give_the_same_numbers_as_one(run: Path, tmp_path: Path, monkeypatch) -> None:
-    done = by_processes(2, run, tmp_path / "two")
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("report:") == 1  # one of them talks
-    shared = found_in(run / "report")
-    assert len(list((tmp_path / "two/translations").iterdir())) == -(-PICTURES // 2)
-    monkeypatch.setenv("ATELIER_CACHE", str(tmp_path / "one"))
-    assert evaluate(run, "--batch-size", "2") == 0
-    assert found_in(run / "report") == shared  # to the bit
+@pytest.fixture(scope="module")
+def whole(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple:
+    """What one process finds that nobody disturbs."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("ATELIER_CACHE", str(tmp_path_factory.mktemp("whole")))
+        assert evaluate(run, *WORDS) == 0
+    return found_in(run / "report")
 
 
-def test_an_error_of_one_process_ends_all_of_them(run: Path, tmp_path: Path) -> None:
-    done = by_processes(2, run, tmp_path, "--report", "/proc/none/report")  # only the first looks at folders
-    assert done.returncode != 0
-    assert done.stderr.count("no report can be written there") == 1
-
-
+# Two processes of torchrun meet once, because their start takes longest, and then run evaluate.py as themselves: first
+# as it should be, then with a report that cannot be.
 MEET = """
-import sys
-from engine.distributed import join_team
-with join_team() as team:
+import runpy, sys
+from contextlib import nullcontext
+import engine.distributed
+
+folder, script, *words = sys.argv[1:]
+with engine.distributed.join_team() as team:
     assert team.map(lambda x: (team.rank, 2 * x), range(5)) == [(i % 2, 2 * i) for i in range(5)]
     assert team.once(lambda: team.rank) == 0
     try:
@@ -69,20 +60,50 @@ with join_team() as team:
     try:
         team.agree(lambda: [1, 2][2 - team.rank])
     except IndexError:
-        open(f"{sys.argv[1]}/{team.rank}", "w").write(f"{said}, agreed")
+        open(f"{folder}/{team.rank}", "w").write(f"{said}, agreed")
+    engine.distributed.join_team = lambda: nullcontext(team)
+    sys.argv = [script, *words]
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as ended:
+        assert ended.code == 0
+    sys.argv += ["--report", "/proc/none/report"]  # only the first looks at folders
+    runpy.run_path(script, run_name="__main__")
 """
 
 
-def test_the_error_of_any_process_is_known_to_all(tmp_path: Path) -> None:
-    (tmp_path / "meet.py").write_text(MEET)
+@pytest.fixture(scope="module")
+def two(run: Path, whole: tuple, tmp_path_factory: pytest.TempPathFactory) -> tuple:
+    """A folder of what two processes left, how they ended, and what they found."""
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "meet.py").write_text(MEET)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [*torchrun, tmp_path / "meet.py", tmp_path]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert [(tmp_path / rank).read_text() for rank in "01"] == ["known: True, agreed"] * 2
+    words = [folder / "meet.py", folder, ROOT / "evaluate.py", run, "--without-pretrained", *WORDS]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "ATELIER_CACHE": str(folder)}
+    done = subprocess.run([*torchrun, *words], env=environment, capture_output=True, text=True, timeout=300)
+    return folder, done, found_in(run / "report")
 
 
+def test_the_error_of_any_process_is_known_to_all(two: tuple) -> None:
+    folder, done, _ = two
+    assert [(folder / rank).read_text() for rank in "01"] == ["known: True, agreed"] * 2, done.stderr[-3000:]
+
+
+def test_two_processes_give_the_same_numbers_as_one(two: tuple, run: Path, whole: tuple) -> None:
+    folder, done, shared = two
+    assert done.stdout.count("report:") == 1, done.stderr[-3000:]  # one of them talks
+    assert (run / "report-1").is_dir()  # what `whole` had found; so what is compared is theirs
+    assert len(list((folder / "translations").iterdir())) == -(-PICTURES // 4)
+    assert shared == whole  # to the bit
+
+
+def test_an_error_of_one_process_ends_all_of_them(two: tuple) -> None:
+    _, done, _ = two
+    assert done.returncode != 0
+    assert done.stderr.count("no report can be written there") == 1
+
+
+@pytest.mark.usefixtures("narrow_vgg")
 def test_other_weights_other_options_and_other_styles_are_other_translations(tmp_path: Path) -> None:
     """What was kept of one run is not taken for another's."""
     from tests.test_adain import TINY_ADAIN
@@ -103,11 +124,7 @@ def test_other_weights_other_options_and_other_styles_are_other_translations(tmp
         assert len(list(kept.iterdir())) == 2 * number + 2
 
 
-def test_a_killed_evaluation_goes_on_where_it_was(run: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("ATELIER_CACHE", str(tmp_path / "whole"))
-    assert evaluate(run, "--batch-size", "4") == 0
-    whole = found_in(run / "report")
-
+def test_a_killed_evaluation_goes_on_where_it_was(run: Path, whole: tuple, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("ATELIER_CACHE", str(tmp_path / "killed"))
     honest, calls = RunCandidate.apply, []
 
@@ -119,12 +136,12 @@ def test_a_killed_evaluation_goes_on_where_it_was(run: Path, tmp_path: Path, mon
 
     monkeypatch.setattr(RunCandidate, "apply", apply)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(run, "--batch-size", "4")
+        evaluate(run, *WORDS)
     kept = list((tmp_path / "killed/translations").iterdir())
     assert len(kept) == 3
     kept[0].write_bytes(b"half")
     calls[:] = [0] * 10
-    assert evaluate(run, "--batch-size", "4") == 0
+    assert evaluate(run, *WORDS) == 0
     batches = -(-PICTURES // 4)
     # What was missing, what was damaged; and five more that the cost is measured with.
     assert len(calls) - 10 == batches - 3 + 1 + 5

@@ -20,7 +20,7 @@ def state() -> dict[str, Tensor]:
     return random_state()
 
 
-def folder(path: Path, first_seed: int, count: int = 12) -> Path:
+def folder(path: Path, first_seed: int, count: int = 4) -> Path:
     path.mkdir()
     for i in range(count):
         picture(12, 10, seed=first_seed + i).resize((48, 40), Image.Resampling.BICUBIC).save(path / f"{i:02d}.png")

@@ -4,21 +4,18 @@ from pathlib import Path
 
 import pytest
 import torch
-import torchvision
-from torchvision.models.vgg import cfgs, make_layers
 
+from benchmarks.degradation import random_pretrained
 from engine.cache import TensorCache
 from metrics import METRICS
 from metrics.deception import taken_for_paintings
-from metrics.features import BATCH, FeatureStore
+from metrics.features import BATCH, NETWORKS, FeatureStore
 from metrics.frechet import frechet_distance, gaussian_frechet_distance
 from metrics.gradient import edge_f1, gradient_correlation
 from metrics.imagenet import ImageNetScale
-from metrics.inception import Inception, random_state
 from metrics.kid import kernel_distance, kernel_distances, standard_error
 from metrics.manifold import coverage, density, precision, recall
 from metrics.measure import Evaluator, Missing, Score, TooFewError, bootstrap_interval
-from metrics.perceptual import Lpips, VggContent
 from metrics.psnr import psnr
 from metrics.sets import PictureSet, References, to_unit
 from metrics.ssim import ms_ssim, ssim
@@ -31,7 +28,6 @@ from metrics.vgg_style import (
     moment_error,
     projected_frechet_distance,
     random_vgg16,
-    vgg19,
 )
 
 CPU = torch.device("cpu")
@@ -308,21 +304,11 @@ def test_the_truth_is_left_out_where_none_is_known() -> None:
 
 def test_pretrained_metrics_on_random_weights_in_the_published_layouts(monkeypatch, tmp_path: Path) -> None:
     """Not FID, not LPIPS: the weights are random; their places in the evaluation are what is tried."""
-    torch.manual_seed(0)
-    vgg = {f"features.{key}": value for key, value in make_layers(cfgs["E"]).state_dict().items()}
-    alexnet = torchvision.models.alexnet().state_dict()
-    networks = {
-        "inception": Inception(random_state()),
-        "lpips": Lpips(alexnet),
-        "vgg-content": VggContent(vgg),
-        "vgg-moments": VggMoments(*vgg19(vgg)),
-        "vgg-gram": VggGram(*vgg19(vgg)),
-    }
+    monkeypatch.setattr("metrics.inception.SIDE", 75)  # px, the fewest: a sixteenth of the time
     photographs = noise(6, size=48, seed=2)
     references = References(drawn(photographs), drawn(noise(12, size=48, seed=3)))
-    store = FeatureStore(CPU, TensorCache(tmp_path))
-    store._built |= {name: network.eval() for name, network in networks.items()}
-    evaluator = Evaluator(references, store)
+    networks = NETWORKS | random_pretrained()
+    evaluator = Evaluator(references, FeatureStore(CPU, TensorCache(tmp_path), networks=networks))
     found = evaluator.measure(drawn(photographs + 0.2 * noise(6, size=48, seed=5)))
     scores = {each.key: each for each in found if isinstance(each, Score)}
     not_here = {"deception", "deception_random", "deception_classifier", "ms_ssim_content"}

@@ -146,7 +146,7 @@ def test_a_decoder_crash_loses_one_file(tmp_path: Path) -> None:
 def test_a_killed_preparation_goes_on_to_the_same_index(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for i in range(300):
-        picture(160, 120, seed=i % 250).save(tmp_path / "in" / f"{i}.png")
+        picture(80, 60, seed=i % 250).save(tmp_path / "in" / f"{i}.png")
     prepare(tmp_path / "in", tmp_path / "whole")
     command = [sys.executable, "prepare.py", "folder", str(tmp_path / "in"), str(tmp_path / "killed"), "--size", "16"]
     marked = os.environ | {"MARK": str(tmp_path / "killed")}
@@ -187,7 +187,7 @@ def wait_until_none_is_left(mark: str) -> None:
 def test_a_signal_stops_with_75_and_the_same_command_goes_on(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for i in range(400):
-        picture(160, 120, seed=i).save(tmp_path / "in" / f"{i}.png")
+        picture(80, 60, seed=i).save(tmp_path / "in" / f"{i}.png")
     command = [sys.executable, "prepare.py", "folder", str(tmp_path / "in"), str(tmp_path / "out"), "--size", "16"]
     journal = tmp_path / "out/journal.jsonl"
     process = subprocess.Popen(

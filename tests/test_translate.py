@@ -203,7 +203,7 @@ def test_an_output_inside_the_input_is_not_translated_again(tiny_run: Path, phot
 def test_killed_with_9_no_half_file_has_a_final_name_and_the_rest_follows(tiny_run: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for i in range(60):
-        picture(200, 150, seed=i).save(tmp_path / f"in/{i:02}.png")
+        picture(100, 76, seed=i).save(tmp_path / f"in/{i:02}.png")
     out = tmp_path / "out"
     process = start("translate", tiny_run, tmp_path / "in", out)
     while len(list(out.glob("[0-9]*.png"))) < 3 and process.poll() is None:

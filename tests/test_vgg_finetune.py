@@ -154,6 +154,7 @@ def test_frozen_blocks_have_no_parameters_and_the_others_learn() -> None:
     assert rates == [1e-3, 1e-4]
 
 
+@pytest.mark.usefixtures("narrow_vgg")
 def test_a_run_learns_resumes_to_the_bit_and_serves_gram_losses(folders: Path, tmp_path: Path, capsys) -> None:
     words = [f"data.style.root={folders}", *TINY_CLASSIFIER]
     assert call("train", RECIPE, f"run={tmp_path / 'whole'}", *words) == 0
@@ -182,6 +183,7 @@ def test_a_run_learns_resumes_to_the_bit_and_serves_gram_losses(folders: Path, t
     assert vgg.described.endswith("step 24, from vgg19, random weights (seed 0), 4 blocks frozen)")
 
 
+@pytest.mark.usefixtures("narrow_vgg")
 def test_what_a_classifier_is_not_asked_is_answered_in_one_line(folders: Path, tmp_path: Path, capsys) -> None:
     words = [f"data.style.root={folders}", *TINY_CLASSIFIER, "schedule.constant=1"]
     assert call("train", RECIPE, f"run={tmp_path / 'run'}", *words) == 0
