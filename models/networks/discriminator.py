@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from models.networks.initialise import normal_
+from models.networks.initialise import freeze_idle_biases, normal_
 from models.networks.normalise import InstanceNorm2d
 
 
@@ -30,6 +30,7 @@ class PatchDiscriminator(nn.Module):
             ]
         self.model = nn.Sequential(*stages, nn.Conv2d(widths[-1], 1, 4, stride=1, padding=1))
         self.apply(normal_)
+        freeze_idle_biases(self)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x)

@@ -8,7 +8,7 @@ convolution. Pure functions of their input: instance norm keeps no running stati
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.networks.initialise import normal_
+from models.networks.initialise import freeze_idle_biases, normal_
 from models.networks.normalise import InstanceNorm2d
 from models.networks.padding import ReflectConv2d, ReflectPad2d
 
@@ -18,6 +18,8 @@ class ResidualBlock(nn.Module):
 
     Shape: [N, C, H, W] -> [N, C, H, W], H and W at least 2.
     """
+
+    recomputable = True  # train.recompute: its activations may be computed again instead of kept
 
     def __init__(self, channels: int, dropout: float = 0.0):
         super().__init__()
@@ -92,6 +94,7 @@ class ResnetGenerator(nn.Module):
             *[ReflectPad2d(3), nn.Conv2d(c, 3, 7), nn.Tanh()],
         )
         self.apply(normal_)
+        freeze_idle_biases(self)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.skips:

@@ -3,6 +3,7 @@
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from models.networks.initialise import freeze_idle_biases
 from models.networks.normalise import InstanceNorm2d
 from models.networks.padding import ReflectConv2d
 
@@ -19,6 +20,8 @@ class Convolution(nn.Sequential):
 
 
 class Residual(nn.Module):
+    recomputable = True  # train.recompute: its activations may be computed again instead of kept
+
     def __init__(self, channels: int):
         super().__init__()
         self.convolutions = nn.Sequential(
@@ -61,6 +64,7 @@ class TransformNetwork(nn.Module):
         )
         self.middle = nn.Sequential(*(Residual(4 * channels) for _ in range(blocks)))
         self.up = nn.ModuleList([Up(4 * channels, 2 * channels), Up(2 * channels, channels)])
+        freeze_idle_biases(self)
         self.last = nn.Sequential(ReflectConv2d(channels, 3, 9), nn.Tanh())
 
     def forward(self, pictures: Tensor) -> Tensor:
