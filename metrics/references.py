@@ -12,8 +12,6 @@ from metrics.sets import PictureSet, References
 
 MOST_KNOWN = 1000  # of the paintings learnt from, among which the nearest are looked for
 SEED = 0  # of the order of paintings: sources are sorted by style or artist, and halves of them are compared
-
-
 NO_FOLDERS: Mapping[str, str | None] = {"content": None, "style": None}
 
 

@@ -339,9 +339,8 @@ def test_too_few_held_out_pictures_are_refused_with_the_mend(tmp_path: Path, cap
     assert "6 photographs and 1 paintings are held out" in capsys.readouterr().err
 
 
-def test_training_logs_samples_of_the_same_held_out_pictures(tmp_path: Path) -> None:
-    assert train_tiny(tmp_path / "run") == 0
-    sheets = sorted((tmp_path / "run/samples").iterdir())
+def test_training_logs_samples_of_the_same_held_out_pictures(tiny_run: Path) -> None:
+    sheets = sorted((tiny_run / "samples").iterdir())
     assert [path.name for path in sheets] == ["step_00000004.png", "step_00000008.png"]
     first, last = (np.asarray(Image.open(path)) for path in sheets)
     assert first.shape == last.shape

@@ -14,24 +14,35 @@ BLOCK = 32768  # bytes; the file is framed as LevelDB's log
 
 
 def read_offline(folder: Path) -> list:
-    """The records of every offline run below a run folder, in order."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
+    """The records of every offline run below a run folder, in order. W&B's own process writes them, and on a busy
+    machine its last ones come after `finish` has returned: a run is whole when it ends with its exit."""
     records = []
     for file in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
-        content, at, parts = file.read_bytes(), 7, b""  # the file's own header is seven bytes
-        while at + 7 <= len(content):
-            if BLOCK - at % BLOCK < 7:  # no record header fits: the rest of a block is padding
-                at += BLOCK - at % BLOCK
-                continue
-            length, kind = int.from_bytes(content[at + 4 : at + 6], "little"), content[at + 6]
-            parts += content[at + 7 : at + 7 + length]
-            at += 7 + length
-            if kind in (1, 4):  # full, or the last part
-                record = Record()
-                record.ParseFromString(parts)
-                records.append(record)
-                parts = b""
+        end = time.monotonic() + 30
+        while not ((found := records_in(file)) and found[-1].HasField("exit")) and time.monotonic() < end:
+            time.sleep(0.02)
+        records += found
+    return records
+
+
+def records_in(file: Path) -> list:
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    records, content, at, parts = [], file.read_bytes(), 7, b""  # the file's own header is seven bytes
+    while at + 7 <= len(content):
+        if BLOCK - at % BLOCK < 7:  # no record header fits: the rest of a block is padding
+            at += BLOCK - at % BLOCK
+            continue
+        length, kind = int.from_bytes(content[at + 4 : at + 6], "little"), content[at + 6]
+        if at + 7 + length > len(content):
+            break  # half written
+        parts += content[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # full, or the last part
+            record = Record()
+            record.ParseFromString(parts)
+            records.append(record)
+            parts = b""
     return records
 
 
