@@ -18,9 +18,9 @@ POOL_SIZE = 50
 
 
 class PlainCycleGAN:
-    def __init__(self, channels: int, blocks: int = 9):
-        self.g, self.f = plain_generator(channels, blocks), plain_generator(channels, blocks)
-        self.d_y, self.d_x = plain_discriminator(channels), plain_discriminator(channels)
+    def __init__(self, channels: int, blocks: int = 9, device: torch.device | None = None):
+        self.g, self.f = (plain_generator(channels, blocks).to(device) for _ in range(2))
+        self.d_y, self.d_x = (plain_discriminator(channels).to(device) for _ in range(2))
         self.generators = [*self.g.parameters(), *self.f.parameters()]
         self.discriminators = [*self.d_y.parameters(), *self.d_x.parameters()]
         self.g_adam = torch.optim.Adam(self.generators, lr=2e-4, betas=(0.5, 0.999))

@@ -104,7 +104,7 @@ def flops_a_pair(arguments: argparse.Namespace, device: torch.device) -> int:
 
 def plain_side(name: str, batch: int, arguments: argparse.Namespace, device: torch.device) -> Side:
     torch.manual_seed(0)
-    plain, given = PlainCycleGAN(arguments.channels, device), pictures(batch, arguments, device)
+    plain, given = PlainCycleGAN(arguments.channels, device=device), pictures(batch, arguments, device)
 
     def step() -> None:
         # As torch sets it: a plain script of today gets TF32 in cuDNN and not in matrix products.

@@ -6,6 +6,7 @@ where the difference of two pictures changes its sign, so does a gradient.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,11 +24,23 @@ WORDS = (f"schedule.constant={STEPS}", "schedule.decay=0", "checkpoints.every=10
 NETWORKS = ("G", "F", "D_X", "D_Y")
 
 
-def train_together(count: int, run: Path, *words: str) -> None:
-    """By `count` processes, as a user would."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+# The compiler's own code takes minutes to make; test_step.py has it. Here the networks are captured and split into
+# forward and backward by it, and run by torch.
+QUICKLY_COMPILED = """
+import functools, runpy, sys, torch
+torch.compile = functools.partial(torch.compile, backend="aot_eager")
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def train_together(count: int, run: Path, *words: str, prelude: tuple[str, ...] = ()) -> None:
+    """By `count` processes, as a user would; or by a script that is given train.py."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", *prelude]
     command = [*torchrun, str(ROOT / "train.py"), str(ROOT / "configs/demo.yaml"), f"run={run}", *TINY, *words]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -70,3 +83,30 @@ def test_two_processes_are_one_with_the_double_batch(whole: Path, shared: Path) 
 def test_passes_are_processes_to_the_bit(shared: Path, tmp_path: Path) -> None:
     assert train_tiny(tmp_path / "run", *WORDS, "train.batch_size=2", "train.accumulate=2", "train.ema=0.9") == 0
     assert_same_run(shared, tmp_path / "run")
+
+
+def halfway(run: Path, copy: Path) -> Path:
+    """The run as it was after ten steps."""
+    shutil.copytree(run, copy)
+    for path in (copy / "checkpoints").glob("step_00000020*"):
+        path.unlink()
+    return copy
+
+
+def test_one_process_goes_on_where_two_have_stopped(whole: Path, shared: Path, tmp_path: Path, capsys) -> None:
+    run = halfway(shared, tmp_path / "run")
+    assert train_tiny(run, *WORDS, "train.batch_size=4", "train.ema=0.9") == 0
+    assert "2 -> 1 processes, the same whole batch of 4: the same run" in capsys.readouterr().err
+    assert_close(whole, run)
+    run = halfway(shared, tmp_path / "passes")
+    assert train_tiny(run, *WORDS, "train.batch_size=2", "train.accumulate=2", "train.ema=0.9") == 0
+    assert_same_run(shared, run)
+
+
+def test_two_processes_go_on_where_one_has_stopped_compiled_and_in_passes(whole: Path, tmp_path: Path) -> None:
+    run = halfway(whole, tmp_path / "run")
+    (tmp_path / "quickly.py").write_text(QUICKLY_COMPILED)
+    words = (*WORDS, "train.batch_size=1", "train.accumulate=2", "train.compile=true", "train.ema=0.9")
+    train_together(2, run, *words, prelude=(str(tmp_path / "quickly.py"),))
+    assert_close(whole, run)
+    assert "cannot be compiled" not in (run / "log.jsonl").read_text()
