@@ -104,8 +104,8 @@ def measure_loader(folder: Path, arguments: argparse.Namespace) -> None:
         rate = BATCH / drain(folder, workers, 40, 0.0)[0]
         needed = math.ceil(BATCH / (arguments.step_ms / 1000) / (rate / workers))
         print(
-            f"loader, {SIZE} px, {workers} workers of {here} cores: {2 * rate:.0f} pictures/s; steps of {BATCH} pairs and "
-            f"{arguments.step_ms:.0f} ms want {needed} workers as quick as these"
+            f"loader, {SIZE} px, {workers} workers of {here} cores: {2 * rate:.0f} pictures/s; steps of {BATCH} pairs "
+            f"and {arguments.step_ms:.0f} ms want {needed} workers as quick as these"
         )
     lengths = [arguments.step_ms / 1000 * 2**k for k in range(8)]
     for length in lengths:

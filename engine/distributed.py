@@ -2,6 +2,7 @@
 
 import os
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,13 +95,13 @@ class Team:
     def share_gradients(self, network: nn.Module) -> nn.Module:
         """`network` so that after backward every process holds the mean of all gradients. Its weights become those of
         the first process."""
-        cuda = next(network.parameters()).is_cuda
-        return DistributedDataParallel(
-            network,
-            device_ids=[torch.cuda.current_device()] if cuda else None,
-            broadcast_buffers=False,
-            gradient_as_bucket_view=True,
-        )
+        devices = [torch.cuda.current_device()] if next(network.parameters()).is_cuda else None
+        with warnings.catch_warnings():
+            # From torch 2.14 on the option has another name as well, which older ones do not know.
+            warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
+            return DistributedDataParallel(
+                network, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
 
     @contextmanager
     def one_voice(self) -> Iterator[None]:
