@@ -1,7 +1,8 @@
 """A CycleGAN step as plain torch calls, the way it is usually written: the other side of train_step.py.
 
-Losses and optimizers are the recipe's, in fp32 and contiguous, one call for every picture; the networks are plain, too,
-and share only the initial weights with ours, so that what makes ours fast shows. No loop, log, loader or check stands around them.
+Losses and optimizers are the recipe's, in fp32 and contiguous, one call for every picture. The networks are plain, too,
+and share only the initial weights with ours, so that what makes ours fast shows. No loop, log, loader or check stands
+around them.
 """
 
 import itertools
