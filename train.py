@@ -81,28 +81,26 @@ def train(run, team, device) -> int:
     from engine.loop import fit
 
     config = run.config
-    learner, read, samples, plan, share, held_out = prepare(config, team, device)
+    training, held_out = prepare(config, team, device)
     measure, higher_is_better = None, False
     if config.eval.every:
-        measure, higher_is_better = start_evaluation(learner, held_out, config, device)
-    return fit(learner, read, samples, plan, run, share, device, team, measure, higher_is_better)
+        measure, higher_is_better = start_evaluation(training.method, held_out, config, device)
+    return fit(training, run, measure, higher_is_better)
 
 
 def try_out(config, team, device) -> int:
     """Say what the whole run would take."""
     from engine.progress import say
-    from engine.rehearsal import STEPS, rehearse
-    from engine.step import Stepper
+    from engine.rehearsal import rehearse
 
-    learner, read, samples, plan, share, _ = prepare(config, team, device)
-    stepper = Stepper(learner, config, share, device, team)
-    for line in rehearse(stepper, plan, config, read(0, min(STEPS, plan.total_steps)), samples).lines():
+    training, _ = prepare(config, team, device)
+    for line in rehearse(training).lines():
         say(line)
     return DONE
 
 
 def prepare(config, team, device) -> tuple:
-    """What is trained, and on what."""
+    """What is trained on what, and the sources of held-out pictures by domain."""
     import torch
 
     from data.batch import Share
@@ -111,6 +109,7 @@ def prepare(config, team, device) -> tuple:
     from engine.accelerate import prepare_determinism
     from engine.progress import say
     from engine.schedule import Plan
+    from engine.training import Training
 
     data = config.data
     if config.train.deterministic:
@@ -131,7 +130,7 @@ def prepare(config, team, device) -> tuple:
 
     for line in plan.describe(share):
         say(line)
-    return learner, read, samples, plan, share, held_out
+    return Training(learner, config, read, samples, plan, share, device, team), held_out
 
 
 def start_translation(method, held_out: dict, config, device) -> tuple:

@@ -16,7 +16,6 @@ import os
 import statistics
 import tempfile
 import time
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from engine.forecast import cores
 from engine.schedule import Plan
 from engine.schema import DataConfig
 from engine.step import Stepper
+from engine.training import Training
 from models import METHODS, build_method
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs/cyclegan.yaml"
@@ -67,16 +67,18 @@ def measure_sharing(arguments: argparse.Namespace, device: torch.device) -> tupl
         f"method.discriminator.channels={arguments.channels}",
     ]
     config = load_config(RECIPE, words, METHODS, SOURCES)
-    x, y = torch.rand(2, 1, 3, arguments.size, arguments.size, device=device) * 2 - 1
+    given = Batch(*(torch.rand(2, 1, 3, arguments.size, arguments.size, device=device) * 2 - 1))
     plan = Plan(config.schedule, 1000)
-    steppers = [Stepper(build_method(config.method).to(device), config, Share(), device) for _ in range(2)]
+    methods = [build_method(config.method).to(device) for _ in range(2)]
+    trained = [Training(m, config, lambda first, steps: iter(()), given, plan, Share(), device) for m in methods]
+    steppers = [Stepper(each) for each in trained]
     for name, network in steppers[0].accelerated.wrapped.items():
         steppers[0].accelerated.wrapped[name] = Team().share_gradients(network)
     seconds: list[list[float]] = [[], []]
     for step in range(arguments.steps + 1):
         for stepper, taken in zip(steppers, seconds, strict=True):
             began = time.perf_counter()
-            stepper.step(step, [replace(Batch(x, y))], plan)
+            stepper.step(step, [given], plan)
             if device.type == "cuda":
                 torch.cuda.synchronize()
             taken.append(time.perf_counter() - began)

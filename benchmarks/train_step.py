@@ -15,7 +15,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -30,6 +30,7 @@ from engine.forecast import PRECISIONS
 from engine.schedule import Plan
 from engine.schema import Config
 from engine.step import Stepper
+from engine.training import Training
 from metrics.cost import Peak
 from models import METHODS, build_method
 
@@ -119,14 +120,14 @@ def our_side(name: str, batch: int, precision: str, arguments: argparse.Namespac
     config = configure(arguments, precision, batch, device)
     torch.manual_seed(0)
     share, given = Share(batch), pictures(batch, arguments, device)
-    stepper = Stepper(build_method(config.method).to(device), config, share, device)
-    plan = Plan(config.schedule, 1000, batch)
+    plan, method = Plan(config.schedule, 1000, batch), build_method(config.method).to(device)
+    stepper = Stepper(Training(method, config, lambda first, steps: iter(()), given, plan, share, device))
     done = 0
 
     def step() -> None:
         nonlocal done
         set_precision(precision)
-        stepper.step(done, [replace(given)], plan)
+        stepper.step(done, [given], plan)
         done += 1
         if done % config.log.every == 0:
             stepper.meter.settle()

@@ -37,7 +37,7 @@ class Accelerated:
             _recompute(method)
         if options.channels_last:
             method.to(memory_format=torch.channels_last)
-        self.wrapped = {name: _wrap(network, name, options, device, team) for name, network in self.plain.items()}
+        self.wrapped = {name: self._wrap(name, options, device, team) for name in self.plain}
         self.shared = [each for each in self.wrapped.values() if isinstance(each, DistributedDataParallel)]
 
     @contextmanager
@@ -60,6 +60,18 @@ class Accelerated:
                 stack.enter_context(network.no_sync())
             yield
 
+    def _wrap(self, name: str, options: TrainConfig, device: torch.device, team: Team) -> nn.Module:
+        network = wrapped = self.plain[name]
+        if options.precision == "bf16" or options.channels_last:
+            wrapped = _Mixed(wrapped, device.type, options.precision == "bf16", options.channels_last)
+        if options.compile and name in self.method.differentiated_twice:
+            say(f"train.compile: {name} is differentiated twice, which cannot be compiled; it stays as it is")
+        elif options.compile:
+            wrapped = _Compiled(wrapped, name)
+        if team.size > 1 and any(weight.requires_grad for weight in network.parameters()):
+            wrapped = team.share_gradients(wrapped)
+        return wrapped
+
     def _put(self, networks: dict[str, nn.Module]) -> None:
         for name, network in networks.items():
             setattr(self.method, name, network)
@@ -80,17 +92,6 @@ def prepare_determinism() -> None:
 
 def _is_network(module: nn.Module) -> bool:
     return next(module.parameters(), None) is not None or next(module.buffers(), None) is not None
-
-
-def _wrap(network: nn.Module, name: str, options: TrainConfig, device: torch.device, team: Team) -> nn.Module:
-    wrapped = network
-    if options.precision == "bf16" or options.channels_last:
-        wrapped = _Mixed(wrapped, device.type, options.precision == "bf16", options.channels_last)
-    if options.compile:
-        wrapped = _Compiled(wrapped, name)
-    if team.size > 1 and any(weight.requires_grad for weight in network.parameters()):
-        wrapped = team.share_gradients(wrapped)
-    return wrapped
 
 
 class _Mixed(nn.Module):

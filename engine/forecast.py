@@ -12,10 +12,9 @@ from typing import TypeVar
 
 import torch
 
-from data.batch import AnyBatch, Batch, Share
+from data.batch import Batch
 from engine.flops import matmul_rate, step_flops
-from engine.schema import Config
-from models.method import Learner
+from engine.training import Training
 
 STEPS = 20  # after which the forecast is made
 WARM_UP = 5  # of them, which are not measured: they compile, and search for cuDNN's fastest kernels
@@ -263,26 +262,15 @@ def _told(seconds: float) -> str:
     return f"{minutes // 1440} d {minutes % 1440 // 60} h"
 
 
-def forecaster_of(
-    learner: Learner,
-    config: Config,
-    share: Share,
-    device: torch.device,
-    first: int,
-    total: int,
-    held_out: AnyBatch,
-) -> Forecaster:
-    """Of a run's steps first, ..., total - 1.
-
-    Args:
-        held_out: pictures of the training's size, whose number does not matter.
-    """
+def forecaster_of(training: Training, first: int, total: int) -> Forecaster:
+    """Of the steps first, ..., total - 1."""
+    config, share, samples = training.config, training.share, training.samples
 
     def flops() -> int | None:
-        counted = step_flops(learner, held_out)
-        return counted and counted * share.own // len(held_out)
+        counted = step_flops(training.method, samples)
+        return counted and counted * share.own // len(samples)
 
     ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    unit = "pairs" if isinstance(held_out, Batch) else "pictures"
+    unit = "pairs" if isinstance(samples, Batch) else "pictures"
     options = config.train.precision, config.data.workers, ranks_here, unit
-    return Forecaster(first, total, share.whole, flops, device, *options)
+    return Forecaster(first, total, share.whole, flops, training.device, *options)

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
-from data.batch import AnyBatch, Share
+from data.batch import AnyBatch
 from engine.best import BestKeeper
 from engine.checkpoint import SaveError, prune_checkpoints, remove_leftovers, save_checkpoint
 from engine.config import to_dict
-from engine.distributed import ALONE, Team, Vote
+from engine.distributed import Vote
 from engine.exits import DONE, STOPPED, UserError, is_for_user
 from engine.forecast import Forecast, forecaster_of
 from engine.logger import Logger, Silent
@@ -25,9 +25,9 @@ from engine.schedule import Plan
 from engine.signals import StopRequest
 from engine.step import Stepper
 from engine.trace import VIEWER, Trace
-from models.method import Examination, Learner
+from engine.training import Training
+from models.method import Examination
 
-Read = Callable[[int, int], Iterator[AnyBatch]]
 Measure = Callable[[], Mapping[str, float]]
 FAILED_SAVES = 3  # so many in a row end the run
 
@@ -36,34 +36,21 @@ class TrainingError(UserError):
     """Training cannot go on; the message says at which step, why, and what to change."""
 
 
-def fit(
-    method: Learner,
-    read: Read,
-    samples: AnyBatch,
-    plan: Plan,
-    run: RunFolder,
-    share: Share,
-    device: torch.device,
-    team: Team = ALONE,
-    measure: Measure | None = None,
-    higher_is_better: bool = False,
-) -> int:
-    """Train `method` (on its device already) from the newest checkpoint of the run to the end of the plan.
+def fit(training: Training, run: RunFolder, measure: Measure | None = None, higher_is_better: bool = False) -> int:
+    """Train from the newest checkpoint of the run to the end of the plan.
 
     Args:
-        read: (first item, number of steps) -> the batches of those steps, as many a step as `share` has passes.
-        samples: the held-out pictures of every sample sheet.
-        share: of every step's whole batch, what this process takes.
         measure: what the method's weights of the moment score, by metric; called every `eval.every` steps and at the
             last one, by the first process. It must leave the weights and torch's global generator as they are.
         higher_is_better: of the scores of `checkpoints.keep_best`.
 
     Returns the exit code: DONE, or STOPPED after a signal and a good save.
     """
+    method, team = training.method, training.team
     if team.leads:
         remove_leftovers(run.checkpoints)
-    stepper = Stepper(method, run.config, share, device, team)
-    step, plan, recorded = restore(stepper, plan, run)
+    stepper = Stepper(training)
+    step, plan, recorded = restore(stepper, training.plan, run)
     best = BestKeeper(run.checkpoints, run.config.checkpoints.keep_best, higher_is_better, run.config.eval.pictures)
     if team.leads:
         best.resume(recorded)
@@ -78,8 +65,8 @@ def fit(
         logger.event(step, method.described)
     try:
         with StopRequest() as stop:
-            trainer = _Trainer(stepper, plan, run, logger, stop, measure, best)
-            return trainer.train(step, read(plan.item(step), plan.total_steps - step), samples)
+            trainer = _Trainer(training, stepper, plan, run, logger, stop, measure, best)
+            return trainer.train(step, training.read(plan.item(step), plan.total_steps - step))
     except torch.OutOfMemoryError as error:
         raise _out_of_memory() from error
     except RuntimeError as error:
@@ -93,6 +80,7 @@ def fit(
 class _Trainer:
     def __init__(
         self,
+        training: Training,
         stepper: Stepper,
         plan: Plan,
         run: RunFolder,
@@ -101,9 +89,9 @@ class _Trainer:
         measure: Measure | None,
         best: BestKeeper,
     ):
+        self.training = training
+        self.method, self.team = training.method, training.team
         self.stepper = stepper
-        self.method = stepper.method
-        self.team = stepper.team
         self.plan = plan
         self.run = run
         self.config = run.config
@@ -116,20 +104,19 @@ class _Trainer:
         self.unreadable: list[str] = []  # what is not logged yet
         self.replaced = 0  # pictures, of all processes, since this start
 
-    def train(self, first: int, batches: Iterator[AnyBatch], samples: AnyBatch) -> int:
+    def train(self, first: int, batches: Iterator[AnyBatch]) -> int:
         """Do steps first, first + 1, ... until the plan's end or a signal."""
         total, log = self.plan.total_steps, self.config.log
         self.run.set_status("running", first)
         vote = Vote(self.team)
-        stepper = self.stepper
-        forecaster = forecaster_of(self.method, self.config, stepper.share, stepper.device, first, total, samples)
+        forecaster = forecaster_of(self.training, first, total)
         batches = forecaster.watch(batches)
         bar = progress(total, "step", f"train {self.run.path.name}", done=first)
         wanted = self.config.train.profile and self.team.leads
         trace = Trace(self.run.path / "profile", first, total, wanted)
         with bar, trace:
             for step in range(first, total):
-                stepper.step(step, self.take(step, batches), self.plan)
+                self.stepper.step(step, self.take(step, batches), self.plan)
                 done = step + 1
                 bar.update()
                 if path := trace.step():
@@ -140,7 +127,7 @@ class _Trainer:
                 if done % log.every == 0 or done == total:
                     bar.set_postfix_str(self.log(done), refresh=False)
                 with forecaster.aside():
-                    self.pause(done, samples, stopped)
+                    self.pause(done, stopped)
                 if stopped:
                     return self.stopped(done, vote)
         vote.close()
@@ -151,11 +138,11 @@ class _Trainer:
         self.run.finish(total)
         return DONE
 
-    def pause(self, done: int, samples: AnyBatch, stopped: bool) -> None:
+    def pause(self, done: int, stopped: bool) -> None:
         """What is due besides training after a step: samples, an evaluation, a checkpoint."""
         is_last, keep = done == self.plan.total_steps, self.config.checkpoints
         if done % self.config.log.pictures_every == 0 or is_last:
-            self.examine(done, samples)
+            self.examine(done)
         # Before the save: a checkpoint of this step says that it has been evaluated, and how well it did.
         is_best = False
         if self.measure and (done % self.config.eval.every == 0 or is_last):
@@ -171,7 +158,7 @@ class _Trainer:
 
     def take(self, step: int, batches: Iterator[AnyBatch]) -> list[AnyBatch]:
         """This process's batches of a step."""
-        taken = [next(batches) for _ in range(self.stepper.share.passes)]
+        taken = [next(batches) for _ in range(self.training.share.passes)]
         self.unreadable += [line for batch in taken for line in batch.unreadable]
         if self.team.size == 1:
             self.report_unreadable(step + 1)
@@ -221,12 +208,12 @@ class _Trainer:
         return " ".join(f"{name} {value:.3f}" for name, value in losses.items())
 
     @torch.no_grad()
-    def examine(self, done: int, samples: AnyBatch) -> None:
+    def examine(self, done: int) -> None:
         if not self.team.leads:
             return
         self.method.eval()
         with self.stepper.average.applied():
-            found: Examination = self.method.examine(samples)
+            found: Examination = self.method.examine(self.training.samples)
         self.method.train()
         self.logger.examination(done, found)
 

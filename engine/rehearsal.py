@@ -1,34 +1,20 @@
 """A few steps of a run, to see what all of them will take: nothing is saved, and no folder is touched."""
 
-from collections.abc import Iterator
-
-from data.batch import AnyBatch
 from engine.forecast import STEPS, Forecast, forecaster_of
 from engine.progress import progress
-from engine.schedule import Plan
-from engine.schema import Config
 from engine.step import Stepper
+from engine.training import Training
 
 
-def rehearse(
-    stepper: Stepper,
-    plan: Plan,
-    config: Config,
-    batches: Iterator[AnyBatch],
-    samples: AnyBatch,
-) -> Forecast:
-    """Play the first STEPS steps of a run that would begin now.
-
-    Args:
-        batches: of those steps, and of as many passes as a step has.
-        samples: pictures of the training's size.
-    """
-    total = plan.total_steps
-    forecaster = forecaster_of(stepper.method, config, stepper.share, stepper.device, 0, total, samples)
-    batches = forecaster.watch(batches)
-    with progress(min(STEPS, total), "step", "rehearse") as bar:
-        for step in range(min(STEPS, total)):
-            stepper.step(step, [next(batches) for _ in range(stepper.share.passes)], plan)
+def rehearse(training: Training) -> Forecast:
+    """Play the first STEPS steps of a run that would begin now."""
+    total = training.plan.total_steps
+    steps = min(STEPS, total)
+    stepper, forecaster = Stepper(training), forecaster_of(training, 0, total)
+    batches = forecaster.watch(training.read(0, steps))
+    with progress(steps, "step", "rehearse") as bar:
+        for step in range(steps):
+            stepper.step(step, [next(batches) for _ in range(training.share.passes)], training.plan)
             bar.update()
             if forecast := forecaster.after(step + 1):
                 return forecast

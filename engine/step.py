@@ -12,37 +12,37 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.batch import AnyBatch, Share
+from data.batch import AnyBatch
 from engine.accelerate import Accelerated
 from engine.average import WeightAverage
-from engine.distributed import ALONE, Team
 from engine.meter import Meter
 from engine.optimizers import fuse, rate_scale, set_learning_rates, weights_of
 from engine.schedule import Plan
-from engine.schema import Config
-from models.method import Learner, Turn
+from engine.training import Training
+from models.method import Turn
 
 
 class Stepper:
-    """Plays the steps of a method that is on its device.
+    """Plays steps.
 
     meter, average: what the steps found; the running average of the weights. rates: of the last step, by player, and
     by group where an optimizer's groups have names.
     """
 
-    def __init__(self, method: Learner, config: Config, share: Share, device: torch.device, team: Team = ALONE):
-        self.method = method
-        self.seed = config.seed
-        self.share = share
-        self.device = device
-        self.team = team
-        self.clip_norm = config.train.clip_norm
-        self.scale = rate_scale(config.train.rate_rule, share.whole, config.train.rate_batch)
-        self.meter = Meter(team)
-        self.average = WeightAverage(method, config.train.ema)
-        self.accelerated = Accelerated(method, config.train, device, team)
+    def __init__(self, training: Training):
+        options = training.config.train
+        self.method = training.method
+        self.seed = training.config.seed
+        self.share = training.share
+        self.device = training.device
+        self.team = training.team
+        self.clip_norm = options.clip_norm
+        self.scale = rate_scale(options.rate_rule, self.share.whole, options.rate_batch)
+        self.meter = Meter(self.team)
+        self.average = WeightAverage(self.method, options.ema)
+        self.accelerated = Accelerated(self.method, options, self.device, self.team)
         self.rates: dict[str, float] = {}
-        for optimizer in method.optimizers.values():
+        for optimizer in self.method.optimizers.values():
             for group in optimizer.param_groups:
                 group["initial_lr"] = group["lr"]
             fuse(optimizer)

@@ -43,6 +43,7 @@ class CycleGAN(Method):
         self.pool_x = ImagePool(options.pool_size, "pool_x")
         self.options = options
         self.adversarial = ADVERSARIAL[options.adversarial]
+        self.differentiated_twice = ("D_Y", "D_X") if options.adversarial == "wgan-gp" else ()
         self.optimizers = {
             "generators": self._adam([*self.G.parameters(), *self.F.parameters()]),
             "discriminators": self._adam([*self.D_Y.parameters(), *self.D_X.parameters()]),

@@ -75,6 +75,7 @@ class Learner(nn.Module, ABC):
         optimizers: one for each player; the engine zeroes, steps, schedules and saves them.
         described: what it was given that a reader of its numbers must know, as random features.
         averaged: names of the networks that translate; an average of their weights may do so for them.
+        differentiated_twice: names of the networks whose gradient is part of a loss; torch.compile cannot do that.
     Networks, and whatever else must survive a restart (an image pool), are submodules: the state_dict is
     the method's whole memory. Random draws come from torch's global generator, which the loop seeds with
     (seed, step).
@@ -83,6 +84,7 @@ class Learner(nn.Module, ABC):
     optimizers: dict[str, Optimizer]
     described: str = ""
     averaged: tuple[str, ...] = ()
+    differentiated_twice: tuple[str, ...] = ()
 
     @abstractmethod
     def turns(self, batch: Batch | LabelledBatch) -> Iterator[Turn]:

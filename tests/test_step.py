@@ -17,18 +17,22 @@ from engine.optimizers import rate_scale
 from engine.schedule import Plan
 from engine.schema import Config
 from engine.step import Stepper
+from engine.training import Training
 from models import METHODS, build_method
 from tests.conftest import ROOT, TINY, train_tiny
 
-CPU = torch.device("cpu")
 PLAN = Plan(replace(Config().schedule, unit="steps", constant=100, decay=0), items_per_epoch=10)
 
 
 def stepper(*words: str) -> Stepper:
     config = load_config(ROOT / "configs/demo.yaml", [*TINY, "run=none", *words], METHODS, SOURCES)
     torch.manual_seed(0)
-    train = config.train
-    return Stepper(build_method(config.method), config, Share(train.batch_size, train.accumulate), CPU)
+    return Stepper(training(config, build_method(config.method)))
+
+
+def training(config: Config, method: torch.nn.Module) -> Training:
+    share = Share(config.train.batch_size, config.train.accumulate)
+    return Training(method, config, lambda first, steps: iter(()), pictures(), PLAN, share, torch.device("cpu"))
 
 
 def pictures(count: int = 2, seed: int = 0) -> Batch:
@@ -182,7 +186,7 @@ def test_what_a_method_has_not_is_refused() -> None:
         method = build_method(config.method)
         method.averaged = ()
         with pytest.raises(UserError, match=word.split("=")[0]):
-            Stepper(method, config, Share(), CPU)
+            Stepper(training(config, method))
 
 
 def test_the_average_follows_the_weights_and_is_worn_when_asked() -> None:
@@ -240,3 +244,13 @@ def test_a_plan_goes_on_with_the_next_pictures_when_the_whole_batch_changes() ->
     assert after.factor(after.total_steps - 1) == before.factor(19)
     again = replace(before, whole_batch=2).resume(9, after.record())
     assert again == after  # the same whole batch as at the last start
+
+
+def test_networks_that_are_differentiated_twice_are_not_compiled(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda call, **options: compiled.append(call) or call)
+    player = stepper("method.adversarial=wgan-gp", "train.compile=true")
+    player.step(0, [pictures()], PLAN)
+    assert len(compiled) == 2  # the generators
+    assert "train.compile: D_X is differentiated twice" in capsys.readouterr().err
+    assert list(player.meter.settle().values()) == [None]
