@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from data.batch import Batch
-from models.losses import STYLE_DISTANCES, StyleStatistics, style_unit, total_variation
+from models.losses import STYLE_DISTANCES, StyleStatistics, content_unit, style_unit, total_variation
 from models.method import Method, Style, Turn
 from models.networks.transform import TransformNetwork
 from models.networks.vgg import CHANNELS, VGG, deepest_layer
@@ -67,7 +67,8 @@ class Johnson(Method):
         features = self.vgg(y_hat, [*o.style_layers, o.content_layer])
         with torch.no_grad():
             wanted = self.vgg(x, [o.content_layer])[o.content_layer]
-        content = (features[o.content_layer] - wanted).square().mean() / wanted.var(correction=0)  # Eq. 2
+        distance = (features[o.content_layer] - wanted).square().mean(dim=(1, 2, 3))  # Eq. 2
+        content = (distance / content_unit(wanted)).mean()
         style = sum(self._style_loss(layer, features[layer]) for layer in o.style_layers) / len(o.style_layers)  # Eq. 4
         report = {"content": content, "style": style}
         loss = o.content_weight * content + o.style_weight * style  # Eq. 5

@@ -86,7 +86,7 @@ class JohnsonOptions:
     """A feed-forward network for one style (Johnson, Alahi, Fei-Fei, ECCV 2016), with the paper's network and layers.
 
     Losses have no unit, as those of GatysOptions: a style layer's is divided by the mean square of its target (that of
-    moments by the target's variance), the content's by the variance of the photographs' features.
+    moments by the target's variance), the content's by the variance of each photograph's features.
     """
 
     name: Literal["johnson"] = "johnson"

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from data.batch import Batch
 from engine.checkpoint import load_checkpoint
 from models import build_method
 from models.johnson import Johnson
@@ -56,7 +57,8 @@ def test_the_losses_are_those_of_the_paper_without_units() -> None:
     with torch.no_grad():
         y_hat = method.network(batch.content)
         found, x, y = (method.vgg(each, ["relu1_2", "relu2_2"]) for each in (y_hat, batch.content, batch.style))
-        content = (found["relu2_2"] - x["relu2_2"]).square().mean() / x["relu2_2"].var(correction=0)
+        pairs = zip(found["relu2_2"], x["relu2_2"], strict=True)
+        content = torch.stack([(a - b).square().mean() / b.var(correction=0) for a, b in pairs]).mean()
         style = 0.0
         for layer in ("relu1_2", "relu2_2"):
             target = gram_matrix(y[layer]).mean(dim=0)
@@ -65,6 +67,15 @@ def test_the_losses_are_those_of_the_paper_without_units() -> None:
     assert turn.report["content"].item() == pytest.approx(content.item(), rel=1e-5)
     assert turn.report["style"].item() == pytest.approx(style.item(), rel=1e-5)
     assert turn.loss.item() == pytest.approx((2 * content + 3 * style + 0.5 * turn.report["tv"]).item(), rel=1e-5)
+
+
+def test_the_loss_of_a_batch_is_the_mean_of_its_pictures() -> None:
+    """So that processes and passes may share it."""
+    method, batch = johnson(), Batch(*(torch.rand(2, 3, 3, 32, 32) * 2 - 1))
+    method.begin(batch.style)
+    (whole,) = method.turns(batch)
+    alone = [next(method.turns(Batch(batch.content[i : i + 1], batch.style))) for i in range(3)]
+    assert whole.loss.item() == pytest.approx(sum(turn.loss.item() for turn in alone) / 3, rel=1e-5)
 
 
 def test_moments_are_compared_in_units_of_the_styles_variance() -> None:
