@@ -118,6 +118,7 @@ def test_the_batch_script_can_be_parsed() -> None:
     subprocess.run(["bash", "-n", SCRIPT], check=True)
     options = re.findall(r"^#SBATCH --([\w-]+)", SCRIPT.read_text(), re.MULTILINE)
     assert {"nodes", "ntasks-per-node", "gpus-per-node", "signal", "requeue", "open-mode"} <= set(options)
+    assert "\nexport TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1\n" in SCRIPT.read_text()  # --max-restarts needs it
     # What follows the first command is not read by sbatch any more.
     lines = [line for line in SCRIPT.read_text().splitlines() if line]
     first = next(i for i, line in enumerate(lines) if not line.startswith("#"))
