@@ -13,7 +13,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from engine.exits import BUG, is_for_user
+from engine.exits import BUG, in_one_line, is_for_user
+from engine.signals import end_undisturbed
 
 # What a collective says when another process has gone; each backend has its own words.
 GONE = ("connection closed by peer", "connection reset by peer", "broken pipe", "gloo", "nccl")
@@ -108,21 +109,24 @@ class Team:
         the others end with a TeamError that names it. Nobody may save after one: it may be a torn collective's."""
         try:
             yield
-        except Exception as error:
+        except Exception as caught:
             if self.size == 1:
                 raise
+            end_undisturbed()
+            error = caught
             if not is_for_user(error) and any(word in str(error).lower() for word in GONE):
                 error = TeamError("another process is gone; the same command goes on from the last checkpoint")
             earlier = self._tell(error)
             error.shown = earlier is None
-            raise (earlier or error) from error
+            if earlier is None and error is caught:
+                raise
+            raise (earlier or error) from caught
 
     def _tell(self, error: Exception) -> TeamError | None:
         """Leave a note of an error for the others; what another process has noted before, if one has."""
         try:
             if self.store.add("errors", 1) == 1:
-                line = " ".join(str(error).split()) or type(error).__name__
-                self.store.set("error", f"{getattr(error, 'exit_code', BUG)} {line}")
+                self.store.set("error", f"{getattr(error, 'exit_code', BUG)} {in_one_line(error)}")
                 return None
             code, _, line = self.store.get("error").decode().partition(" ")
         except (RuntimeError, ValueError):  # the keeper of the notes is gone, too

@@ -77,7 +77,7 @@ def fit(
     if method.described:
         logger.event(step, method.described)
     try:
-        with StopRequest() as stop:
+        with StopRequest(team.size > 1) as stop:
             trainer = _Trainer(stepper, plan, run, logger, stop, measure, best)
             return trainer.train(step, read(plan.item(step), plan.total_steps - step), samples)
     except torch.OutOfMemoryError as error:

@@ -17,7 +17,7 @@ import yaml
 
 from engine.atomic import write_atomically
 from engine.config import differences, to_dict, to_yaml
-from engine.exits import BUG, DONE, INTERRUPTED, UserError, is_for_user
+from engine.exits import BUG, DONE, INTERRUPTED, UserError, in_one_line, is_for_user
 from engine.progress import say
 from engine.schema import Config
 
@@ -75,7 +75,7 @@ class RunFolder:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         if error is not None and self.started:
             code = INTERRUPTED if kind is KeyboardInterrupt else getattr(error, "exit_code", BUG)
-            reason = "Ctrl-C twice" if code == INTERRUPTED else " ".join(str(error).split())[:500]
+            reason = "Ctrl-C twice" if code == INTERRUPTED else in_one_line(error)[:500]
             self.set_status("stopped" if code == INTERRUPTED else "failed", exit_code=code, reason=reason)
         if isinstance(error, Exception) and not is_for_user(error):
             self._keep_traceback(error)
