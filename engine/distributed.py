@@ -199,10 +199,15 @@ def join_team(device: torch.device | None = None) -> Iterator[Team]:
     # They meet only when all have done their share, and pictures that are optimised take their time.
     timeout = timedelta(days=2)
     store, rank, size = next(dist.rendezvous("env://", timeout=timeout))
-    dist.init_process_group(
-        backend, store=dist.PrefixStore("collectives", store), rank=rank, world_size=size, timeout=timeout
-    )
+    collectives, notes = (dist.PrefixStore(f"{_attempt()}/{purpose}", store) for purpose in ("collectives", "notes"))
+    dist.init_process_group(backend, store=collectives, rank=rank, world_size=size, timeout=timeout)
     try:
-        yield Team(rank, size, dist.PrefixStore("notes", store))
+        yield Team(rank, size, notes)
     finally:
         dist.destroy_process_group()
+
+
+def _attempt() -> str:
+    """A store outlives the processes that torchrun restarts, who must not take one another's places for their own. On
+    several machines each counts by itself, so the number is of no use there."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if os.environ.get("GROUP_WORLD_SIZE") == "1" else "0"
