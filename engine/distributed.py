@@ -99,7 +99,7 @@ class Team:
         return DistributedDataParallel(
             network,
             device_ids=[torch.cuda.current_device()] if cuda else None,
-            broadcast_buffers=False,
+            forward_sync_buffers=False,
             gradient_as_bucket_view=True,
         )
 
