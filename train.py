@@ -34,7 +34,7 @@ def main() -> int:
         )
     check_evaluation(config)
     # Imported here: a mistake in the configuration is answered without waiting for torch.
-    from engine.device import choose_device
+    from engine.device import choose_device, memory_in_words
     from engine.distributed import join_team
     from engine.signals import stop_with_parent
 
@@ -42,12 +42,11 @@ def main() -> int:
     with join_team(device) as team, ExitStack() as stack:
         if team.size > 1:
             stop_with_parent()
-        if arguments.plan:
-            with team.one_voice():
+        with team.one_voice(), memory_in_words():
+            if arguments.plan:
                 return try_out(config, team, device)
-        run = RunFolder(config, team.leads)
-        team.agree(lambda: stack.enter_context(run))
-        with team.one_voice():
+            run = RunFolder(config, team.leads)
+            team.agree(lambda: stack.enter_context(run))
             return train(run, team, device)
 
 

@@ -80,12 +80,6 @@ def fit(
         with StopRequest(team.size > 1) as stop:
             trainer = _Trainer(stepper, plan, run, logger, stop, measure, best)
             return trainer.train(step, read(plan.item(step), plan.total_steps - step), samples)
-    except torch.OutOfMemoryError as error:
-        raise _out_of_memory() from error
-    except RuntimeError as error:
-        if "can't allocate memory" in str(error):  # what the CPU says
-            raise _out_of_memory() from error
-        raise
     finally:
         logger.close()
 
@@ -283,10 +277,3 @@ class _Trainer:
         except SaveError as error:
             self.best.give_up()
             self.logger.event(done, f"{error}; the earlier best is whole")
-
-
-def _out_of_memory() -> TrainingError:
-    return TrainingError(
-        "out of memory: lower train.batch_size (raise train.accumulate instead), data.size (with data.load_size) or "
-        "method.generator.channels; or train.recompute=true, train.precision=bf16"
-    )
