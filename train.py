@@ -33,8 +33,9 @@ def main() -> int:
             f"translate.py {arguments.recipe} PHOTOGRAPHS OUT --style PAINTING"
         )
     check_evaluation(config)
+    check_batch(config)
     # Imported here: a mistake in the configuration is answered without waiting for torch.
-    from engine.device import choose_device
+    from engine.device import choose_device, memory_in_words
     from engine.distributed import join_team
     from engine.signals import stop_with_parent
 
@@ -42,12 +43,11 @@ def main() -> int:
     with join_team(device) as team, ExitStack() as stack:
         if team.size > 1:
             stop_with_parent()
-        if arguments.plan:
-            with team.one_voice():
+        with team.one_voice(), memory_in_words():
+            if arguments.plan:
                 return try_out(config, team, device)
-        run = RunFolder(config, team.leads)
-        team.agree(lambda: stack.enter_context(run))
-        with team.one_voice():
+            run = RunFolder(config, team.leads)
+            team.agree(lambda: stack.enter_context(run))
             return train(run, team, device)
 
 
@@ -75,6 +75,12 @@ def check_evaluation(config) -> None:
         raise UserError(f"checkpoints.keep_best = {metric}: not one of: {', '.join(METRICS)}")
     if metric and not every:
         raise UserError(f"checkpoints.keep_best = {metric}: nothing is measured while eval.every = 0; set it, too")
+
+
+def check_batch(config) -> None:
+    """Of the classifier, whose batch norm sees what one process takes at once."""
+    if not METHODS[config.method.name].translates and config.train.batch_size < 2:
+        raise UserError("train.batch_size = 1: the classifier compares the pictures of a batch; 2 or more a process")
 
 
 def train(run, team, device) -> int:
@@ -151,8 +157,6 @@ def start_classification(classifier, held_out: dict, config, device) -> tuple:
     """Labelled pictures to learn from, and held-out ones to be examined by."""
     from data.loader import labelled_batch, open_labelled_data
 
-    if config.train.batch_size < 2:
-        raise UserError("train.batch_size = 1: the classifier compares the pictures of a batch; 2 or more")
     label, size, count = config.method.label, config.data.size, config.log.num_pictures
     dataset = open_labelled_data(config.data, label, config.seed)
     classifier.begin(dataset.classes, dataset.shares)

@@ -14,7 +14,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from engine.exits import BUG, is_for_user
+from engine.exits import BUG, in_one_line, is_for_user
+from engine.signals import end_undisturbed
 
 # What a collective says when another process has gone; each backend has its own words.
 GONE = ("connection closed by peer", "connection reset by peer", "broken pipe", "gloo", "nccl")
@@ -109,21 +110,24 @@ class Team:
         the others end with a TeamError that names it. Nobody may save after one: it may be a torn collective's."""
         try:
             yield
-        except Exception as error:
+        except Exception as caught:
             if self.size == 1:
                 raise
+            end_undisturbed()
+            error = caught
             if not is_for_user(error) and any(word in str(error).lower() for word in GONE):
                 error = TeamError("another process is gone; the same command goes on from the last checkpoint")
             earlier = self._tell(error)
             error.shown = earlier is None
-            raise (earlier or error) from error
+            if earlier is None and error is caught:
+                raise
+            raise (earlier or error) from caught
 
     def _tell(self, error: Exception) -> TeamError | None:
         """Leave a note of an error for the others; what another process has noted before, if one has."""
         try:
             if self.store.add("errors", 1) == 1:
-                line = " ".join(str(error).split()) or type(error).__name__
-                self.store.set("error", f"{getattr(error, 'exit_code', BUG)} {line}")
+                self.store.set("error", f"{getattr(error, 'exit_code', BUG)} {in_one_line(error)}")
                 return None
             code, _, line = self.store.get("error").decode().partition(" ")
         except (RuntimeError, ValueError):  # the keeper of the notes is gone, too
@@ -196,10 +200,15 @@ def join_team(device: torch.device | None = None) -> Iterator[Team]:
     # They meet only when all have done their share, and pictures that are optimised take their time.
     timeout = timedelta(days=2)
     store, rank, size = next(dist.rendezvous("env://", timeout=timeout))
-    dist.init_process_group(
-        backend, store=dist.PrefixStore("collectives", store), rank=rank, world_size=size, timeout=timeout
-    )
+    collectives, notes = (dist.PrefixStore(f"{_attempt()}/{purpose}", store) for purpose in ("collectives", "notes"))
+    dist.init_process_group(backend, store=collectives, rank=rank, world_size=size, timeout=timeout)
     try:
-        yield Team(rank, size, dist.PrefixStore("notes", store))
+        yield Team(rank, size, notes)
     finally:
         dist.destroy_process_group()
+
+
+def _attempt() -> str:
+    """A store outlives the processes that torchrun restarts, who must not take one another's places for their own. On
+    several machines each counts by itself, so the number is of no use there."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if os.environ.get("GROUP_WORLD_SIZE") == "1" else "0"

@@ -48,19 +48,27 @@ def _show(error: Exception) -> None:
     if is_for_user(error):
         line = f"error: {error}"
     elif log := getattr(error, "logged_in", None):
-        line = f"bug: {type(error).__name__}: {_first_line(error)} (traceback in {log})"
+        line = f"bug: {in_one_line(error)} (traceback in {log})"
     else:
         return traceback.print_exc()
-    print(printable(line), file=sys.stderr)
+    _write(line)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0]
+def in_one_line(error: BaseException) -> str:
+    """What an error says; of a bug its type and its first line, which alone may be a number."""
+    if is_for_user(error):
+        return " ".join(str(error).split())
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _say(line: str) -> None:
     if talks():
-        print(printable(line), file=sys.stderr)
+        _write(line)
+
+
+def _write(line: str) -> None:
+    """At once, lest the lines of several processes mix."""
+    sys.stderr.write(f"{printable(line)}\n")
 
 
 def talks() -> bool:

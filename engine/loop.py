@@ -64,15 +64,9 @@ def fit(training: Training, run: RunFolder, measure: Measure | None = None, high
     if method.described:
         logger.event(step, method.described)
     try:
-        with StopRequest() as stop:
+        with StopRequest(team.size > 1) as stop:
             trainer = _Trainer(training, stepper, plan, run, logger, stop, measure, best)
             return trainer.train(step, training.read(plan.item(step), plan.total_steps - step))
-    except torch.OutOfMemoryError as error:
-        raise _out_of_memory() from error
-    except RuntimeError as error:
-        if "can't allocate memory" in str(error):  # what the CPU says
-            raise _out_of_memory() from error
-        raise
     finally:
         logger.close()
 
@@ -270,10 +264,3 @@ class _Trainer:
         except SaveError as error:
             self.best.give_up()
             self.logger.event(done, f"{error}; the earlier best is whole")
-
-
-def _out_of_memory() -> TrainingError:
-    return TrainingError(
-        "out of memory: lower train.batch_size (raise train.accumulate instead), data.size (with data.load_size) or "
-        "method.generator.channels; or train.recompute=true, train.precision=bf16"
-    )

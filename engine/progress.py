@@ -46,4 +46,4 @@ def progress(total: int, unit: str, description: str, done: int = 0) -> tqdm:
 def say(line: str) -> None:
     """Print a line to the error stream without tearing a bar that is on the screen."""
     if talks():
-        tqdm.write(printable(line), file=sys.stderr)
+        tqdm.write(f"{printable(line)}\n", file=sys.stderr, end="")

@@ -17,7 +17,7 @@ import yaml
 
 from engine.atomic import write_atomically
 from engine.config import differences, to_dict, to_yaml
-from engine.exits import BUG, DONE, INTERRUPTED, UserError, is_for_user
+from engine.exits import BUG, DONE, INTERRUPTED, UserError, in_one_line, is_for_user
 from engine.progress import say
 from engine.schema import Config
 
@@ -60,7 +60,28 @@ class RunFolder:
         try:
             self.samples.mkdir(parents=True, exist_ok=True)
             self.checkpoints.mkdir(exist_ok=True)
-            self._lock = open(self.path / ".lock", "w")
+        except OSError as error:
+            raise RunError(f"run = {self.path}: cannot be written to ({error.strerror})") from error
+        self._take_lock()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if error is not None and self.started:
+            self._stand_in()
+            code = INTERRUPTED if kind is KeyboardInterrupt else getattr(error, "exit_code", BUG)
+            reason = "Ctrl-C twice" if code == INTERRUPTED else in_one_line(error)[:500]
+            self.set_status("stopped" if code == INTERRUPTED else "failed", exit_code=code, reason=reason)
+        if isinstance(error, Exception) and not is_for_user(error):
+            self._keep_traceback(error)
+        if not self.leads:
+            return
+        self._lock.close()
+        if error is not None and self._is_new and not self.started:
+            self._remove_if_empty()
+
+    def _take_lock(self) -> None:
+        try:
+            self._lock = open(self.path / ".lock", "w")  # noqa: SIM115 (held until the end)
         except OSError as error:
             raise RunError(f"run = {self.path}: cannot be written to ({error.strerror})") from error
         try:
@@ -70,20 +91,16 @@ class RunFolder:
             raise RunError(
                 f"run = {self.path}: another process is training there; wait for it or choose another run="
             ) from None
-        return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if error is not None and self.started:
-            code = INTERRUPTED if kind is KeyboardInterrupt else getattr(error, "exit_code", BUG)
-            reason = "Ctrl-C twice" if code == INTERRUPTED else " ".join(str(error).split())[:500]
-            self.set_status("stopped" if code == INTERRUPTED else "failed", exit_code=code, reason=reason)
-        if isinstance(error, Exception) and not is_for_user(error):
-            self._keep_traceback(error)
-        if not self.leads:
+    def _stand_in(self) -> None:
+        """Lead in place of a first process that is gone without a word, as after kill -9: its lock is free."""
+        if self.leads or self._status().get("state") != "running":
             return
-        self._lock.close()
-        if error is not None and self._is_new and not self.started:
-            self._remove_if_empty()
+        try:
+            self._take_lock()
+        except RunError:
+            return
+        self.leads, self._is_new = True, False
 
     def _remove_if_empty(self) -> None:
         """A mistake that was found before training began leaves no folder behind."""
@@ -107,12 +124,16 @@ class RunFolder:
             return
         path = self.path / "status.json"
         if step is None:
-            step = json.loads(path.read_text())["step"] if path.exists() else 0
+            step = self._status().get("step", 0)
         status = {"state": state, "step": step, "exit": exit_code, "reason": reason}
         try:
             write_atomically(path, json.dumps(status, indent=1) + "\n")
         except OSError as error:
             say(f"{path}: could not be written ({error.strerror})")
+
+    def _status(self) -> dict:
+        path = self.path / "status.json"
+        return json.loads(path.read_text()) if path.exists() else {}
 
     def start(self) -> None:
         """Write the configuration of a run that begins or goes on."""

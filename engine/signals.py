@@ -12,9 +12,16 @@ GRACE = 30.0  # seconds to save in, as torchrun itself would give
 
 class StopRequest:
     """Within `with StopRequest() as stop:` the first SIGTERM, SIGUSR1 or SIGINT only sets `stop.signal` to its
-    name; a second SIGINT raises KeyboardInterrupt at once. The old handlers come back at the end."""
+    name; a second SIGINT raises KeyboardInterrupt at once. The old handlers come back at the end.
+
+    Args:
+        of_team: this is one of torchrun's processes: torchrun hands a second SIGINT on as SIGTERM.
+    """
 
     signal: str = ""
+
+    def __init__(self, of_team: bool = False):
+        self.of_team = of_team
 
     def __enter__(self) -> "StopRequest":
         self._before = {number: signal.signal(number, self._note) for number in HANDLED}
@@ -23,11 +30,19 @@ class StopRequest:
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self.of_team:
+            end_undisturbed()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.signal and number == signal.SIGINT:
+        again = number == signal.SIGINT or (self.of_team and self.signal == "SIGINT")
+        if self.signal and again:
             raise KeyboardInterrupt
         self.signal = signal.Signals(number).name
+
+
+def end_undisturbed() -> None:
+    """torchrun sends SIGTERM to all its processes as soon as one has ended; the others have yet to say how."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def stop_with_parent(look_every: float = 1.0) -> None:
