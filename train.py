@@ -37,12 +37,11 @@ def main() -> int:
     # Imported here: a mistake in the configuration is answered without waiting for torch.
     from engine.device import choose_device, memory_in_words
     from engine.distributed import join_team
-    from engine.signals import stop_with_parent
+    from engine.signals import stop_with_torchrun
 
     device = choose_device(config.train.device)
     with join_team(device) as team, ExitStack() as stack:
-        if team.size > 1:
-            stop_with_parent()
+        stop_with_torchrun()
         with team.one_voice(), memory_in_words():
             if arguments.plan:
                 return try_out(config, team, device)

@@ -45,9 +45,11 @@ def end_undisturbed() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def stop_with_parent(look_every: float = 1.0) -> None:
-    """Ask this process to stop when its parent ends: torchrun, killed with -9, takes nobody along. If it has not
-    stopped after GRACE, it is ended."""
+def stop_with_torchrun(look_every: float = 1.0) -> None:
+    """Ask this process to stop when the torchrun that has started it ends: killed with -9, it takes nobody along. If it
+    has not stopped after GRACE, it is ended. Nothing for a process of the user's own."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return
     parent = os.getppid()
 
     def watch() -> None:
