@@ -64,13 +64,13 @@ def cluster(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def family(pid: int) -> list[int]:
-    """A process and its descendants: torchrun puts each of its own into a session for itself."""
-    table = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    pairs = [tuple(map(int, line.split())) for line in table.splitlines()]
-    found = [pid]
+def family(session: int) -> list[int]:
+    """The processes of a session and their descendants: torchrun puts each of its own into a session for itself."""
+    table = subprocess.run(["ps", "-eo", "pid=,ppid=,sess="], capture_output=True, text=True, check=True).stdout
+    rows = [tuple(map(int, line.split())) for line in table.splitlines()]
+    found = [pid for pid, _, its_session in rows if its_session == session]
     for parent in found:
-        found += [child for child, its_parent in pairs if its_parent == parent]
+        found += [pid for pid, its_parent, _ in rows if its_parent == parent and pid not in found]
     return found
 
 
@@ -81,11 +81,10 @@ def job(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.
     try:
         yield process
     finally:
-        if process.poll() is None:
-            for pid in family(process.pid):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        process.communicate()
+        for pid in family(process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.communicate(timeout=60)
 
 
 def ended(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
