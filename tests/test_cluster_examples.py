@@ -27,12 +27,12 @@ RECIPE = "configs/demo.yaml"
 WORDS = (*TINY, "train.device=cpu", "checkpoints.every=100000", "log.pictures_every=100000", "log.wandb=disabled")
 
 # What Slurm's programs would do on one node. srun passes USR1 on and ends its job at a TERM; the batch script alone is
-# sent what --signal=B: says.
+# sent what --signal=B: says. A requeue is the job's end, so that the run must have been saved by then.
 STAND_INS = {
     "sbatch": 'export SLURM_JOB_NUM_NODES=1 SLURM_JOB_NODELIST=localhost SLURM_GPUS_ON_NODE=1\nexec bash "$@"',
     "scontrol": """case $1 in
     show) echo "$3" ;;
-    requeue) echo "$2" >> "$REQUEUED" ;;
+    requeue) echo "$2" $(grep '"state"' "$STATUS") >> "$REQUEUED" ;;
     esac""",
     "srun": """while [[ $1 == --* ]]; do shift; done
     "$@" & task=$!
@@ -61,16 +61,17 @@ def cluster(tmp_path: Path) -> dict[str, str]:
         "PYTHON": sys.executable,
         "SLURM_JOB_ID": str(job),
         "REQUEUED": str(tmp_path / "requeued"),
+        "STATUS": str(tmp_path / "run/status.json"),
     }
 
 
-def family(pid: int) -> list[int]:
-    """A process and its descendants: torchrun puts each of its own into a session for itself."""
-    table = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    pairs = [tuple(map(int, line.split())) for line in table.splitlines()]
-    found = [pid]
+def family(session: int) -> list[int]:
+    """The processes of a session and their descendants: torchrun puts each of its own into a session for itself."""
+    table = subprocess.run(["ps", "-eo", "pid=,ppid=,sess="], capture_output=True, text=True, check=True).stdout
+    rows = [tuple(map(int, line.split())) for line in table.splitlines()]
+    found = [pid for pid, _, its_session in rows if its_session == session]
     for parent in found:
-        found += [child for child, its_parent in pairs if its_parent == parent]
+        found += [pid for pid, its_parent, _ in rows if its_parent == parent and pid not in found]
     return found
 
 
@@ -81,11 +82,10 @@ def job(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.
     try:
         yield process
     finally:
-        if process.poll() is None:
-            for pid in family(process.pid):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        process.communicate()
+        for pid in family(process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.communicate(timeout=60)
 
 
 def ended(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
@@ -133,7 +133,7 @@ def test_a_slurm_job_saves_asks_once_for_its_requeue_and_then_trains_to_the_end(
     code, said = stopped_in_training([*command, "schedule.constant=100000"], cluster, run, signal.SIGUSR1)
     assert code != 0
     done = assert_stopped(run, signal.SIGUSR1)
-    assert requeued.read_text().splitlines() == [cluster["SLURM_JOB_ID"]], said
+    assert requeued.read_text().splitlines() == [f'{cluster["SLURM_JOB_ID"]} "state": "stopped",'], said
 
     code, said = ended([*command, f"schedule.constant={done}", "schedule.decay=2"], cluster)
     assert code == 0, said
