@@ -150,6 +150,10 @@ class FeatureStore:
             del self._features[next(iter(self._features))]
         return found.double()
 
+    def forget(self, pictures: PictureSet) -> None:
+        """What is kept in memory of a set that will not come again."""
+        self._features = {key: kept for key, kept in self._features.items() if key[1] != pictures.key}
+
     def identity(self, name: str) -> str:
         """What a network is, in words; "" for none."""
         return self.networks[name].identity if name else ""

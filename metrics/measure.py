@@ -114,6 +114,11 @@ class Evaluator:
                 found[key] = score
                 yield score
 
+    def forget(self, translations: PictureSet) -> None:
+        """Keep no features of translations that will not come again, nor of as many of them as half the paintings."""
+        for pictures in (translations, translations.take(slice(len(self.references.paintings) // 2))):
+            self.store.forget(pictures)
+
     def _score(self, key: str, metric: Metric, translations: PictureSet, found: dict[str, Score]) -> Score | None:
         if metric.against == "scores":
             return _of_scores(key, metric, [found.get(part) for part in metric.of])

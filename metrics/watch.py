@@ -48,4 +48,8 @@ class Watch:
         """By the keys of METRICS; what raises is what `translate` raises."""
         photographs = self.evaluator.references.photographs
         translations = PictureSet(self.translate(photographs.pixels), photographs.names)
-        return {found.key: found.value for found in self.evaluator.measure(translations) if isinstance(found, Score)}
+        try:
+            found = [each for each in self.evaluator.measure(translations) if isinstance(each, Score)]
+            return {score.key: score.value for score in found}
+        finally:
+            self.evaluator.forget(translations)

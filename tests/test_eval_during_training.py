@@ -19,7 +19,7 @@ from metrics import METRICS
 from metrics.features import FeatureStore
 from metrics.measure import Evaluator, Score
 from metrics.references import read_references
-from metrics.sets import PictureSet
+from metrics.sets import PictureSet, References
 from metrics.watch import Watch, watchable
 from models import METHODS, load_translator
 from models.candidate import RunCandidate
@@ -351,3 +351,20 @@ def test_with_too_few_pictures_it_trains_without_and_says_so(tmp_path: Path, cap
 def test_a_classifier_is_not_measured_by_translations(word: str, tmp_path: Path, capsys) -> None:
     assert call("train", CLASSIFIER, f"run={tmp_path / 'run'}", word) == 2
     assert "vgg_finetune translates nothing" in capsys.readouterr().err
+
+
+def test_features_of_translations_are_not_kept_from_one_evaluation_to_the_next() -> None:
+    """A run of days evaluates hundreds of times."""
+    draws = torch.Generator().manual_seed(0)
+
+    def drawn(count: int) -> PictureSet:
+        pixels = torch.randint(0, 256, (count, 3, 32, 32), generator=draws, dtype=torch.uint8)
+        return PictureSet(pixels, tuple(map(str, range(count))))
+
+    references = References(drawn(12), drawn(14))
+    watch = Watch(references, lambda photographs: drawn(len(photographs)).pixels, torch.device("cpu"))
+    kept = []
+    for _ in range(3):
+        watch.measure()
+        kept.append(set(watch.evaluator.store._features))
+    assert kept[0] == kept[1] == kept[2] != set()
