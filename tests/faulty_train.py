@@ -134,7 +134,7 @@ FAULTS: dict[str, Callable[[], AfterStep]] = {
     "none": lambda: nothing,
     "SIGTERM to torchrun": lambda: at(send(signal.SIGTERM, os.getppid)),
     "SIGINT to torchrun": lambda: at(send(signal.SIGINT, os.getppid)),
-    "SIGINT to torchrun, twice": lambda: at(twice(send(signal.SIGINT, os.getppid))),
+    "SIGINT twice to torchrun": lambda: at(twice(send(signal.SIGINT, os.getppid))),
     "SIGUSR1 to the last": lambda: at(send(signal.SIGUSR1, os.getpid)),
     "SIGKILL to torchrun": lambda: at(send(signal.SIGKILL, os.getppid)),
     "SIGKILL to the last": lambda: at(die),

@@ -183,7 +183,7 @@ def test_what_ends_one_process_ends_all_nobody_saves_and_torchrun_may_start_them
 
 def test_ctrl_c_twice_is_out_at_once(torchrun, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    assert torchrun(run, fault="SIGINT to torchrun, twice").column("step") == [1, 2, 3, 4, 5]
+    assert torchrun(run, fault="SIGINT twice to torchrun").column("step") == [1, 2, 3, 4, 5]
     assert status(run) == {"state": "stopped", "step": 3, "exit": 130, "reason": "Ctrl-C twice"}
     assert steps_saved(run) == [3]
     assert weights(run)["step"] == 3
