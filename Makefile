@@ -37,7 +37,7 @@ demo: env
 	@echo "translated: $(OUT)"
 
 test: env
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 lint: env
 	$(PY) -m ruff check .
