@@ -4,7 +4,8 @@
 
 train.py trains the demo's recipe at 16 px with everything that a run does besides: log rows, sheets of samples,
 evaluations, checkpoints, offline W&B, two loader workers. What counts is the resident memory of the training process
-from step 500 on: its mean over the last tenth of the steps against that over the tenth after step 500.
+after step 500 and what is due there: its median over the last tenth of the steps against that over the tenth after step
+500. (An evaluation takes more while it lasts.)
 """
 
 import argparse
@@ -36,9 +37,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = watch(Path(folder) / "run", arguments.steps)
     tenth = (arguments.steps - SETTLED) // 10
-    first = [memory for step, memory in rows if SETTLED <= step < SETTLED + tenth]
-    last = [memory for step, memory in rows if step >= arguments.steps - tenth]
-    begin, end, most = statistics.mean(first), statistics.mean(last), max(m for s, m in rows if s >= SETTLED)
+    first = [memory for step, memory in rows if SETTLED < step <= SETTLED + tenth]
+    last = [memory for step, memory in rows if step > arguments.steps - tenth]
+    begin, end, most = statistics.median(first), statistics.median(last), max(m for s, m in rows if s > SETTLED)
     print(
         f"{arguments.steps:,} steps: {begin:.1f} MiB after step {SETTLED}, {end:.1f} MiB at the end: "
         f"{end / begin - 1:+.2%}; most {most:.1f} MiB"
