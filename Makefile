@@ -37,7 +37,7 @@ demo: env
 	@echo "translated: $(OUT)"
 
 test: env
-	$(PY) -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+	$(PY) -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 lint: env
 	$(PY) -m ruff check .

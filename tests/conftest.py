@@ -67,9 +67,11 @@ def train_tiny(run: Path, *settings: str) -> int:
 
 def move(method, turn) -> None:
     """What the loop does with a turn, without all that it looks after besides."""
+    from engine.optimizers import weights_of
+
     optimizer = method.optimizers[turn.player]
     optimizer.zero_grad()
-    turn.loss.backward(inputs=[weight for group in optimizer.param_groups for weight in group["params"]])
+    turn.loss.backward(inputs=weights_of(optimizer))
     optimizer.step()
 
 

@@ -125,7 +125,7 @@ def test_networks_are_the_same_in_channels_last_and_leave_it_nowhere(name: str) 
     torch.manual_seed(0)
     network = NETWORKS[name]().double()
     x = torch.randn(2, 3, 32, 32, dtype=torch.float64, requires_grad=True)
-    inputs = [x, *network.parameters()]
+    inputs = [x, *(weight for weight in network.parameters() if weight.requires_grad)]
     plain = network(x)
     expected = torch.autograd.grad(plain.square().sum(), inputs)
     left: list[str] = []
@@ -144,6 +144,22 @@ def test_networks_are_the_same_in_channels_last_and_leave_it_nowhere(name: str) 
     assert left == []
     torch.testing.assert_close(y, plain)
     torch.testing.assert_close(torch.autograd.grad(y.square().sum(), inputs), expected)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_biases_before_instance_norms_rest_and_are_kept(name: str) -> None:
+    """What such a bias adds, the norm takes out."""
+    torch.manual_seed(0)
+    network = NETWORKS[name]().double()
+    idle = [key for key, weight in network.named_parameters() if not weight.requires_grad]
+    assert idle
+    assert all(key.endswith("bias") for key in idle)
+    assert set(idle) <= network.state_dict().keys()
+    x = torch.randn(1, 3, 32, 32, dtype=torch.float64)
+    before = network(x)
+    for key in idle:
+        network.get_parameter(key).data += 0.5
+    torch.testing.assert_close(network(x), before)
 
 
 def test_no_network_that_is_trained_pads_by_torch() -> None:
