@@ -197,8 +197,9 @@ def join_team(device: torch.device | None = None) -> Iterator[Team]:
     if device is not None and device.type == "cuda":
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
-    # They meet only when all have done their share, and pictures that are optimised take their time.
-    timeout = timedelta(days=2)
+    # An evaluation's processes meet only when all have done their share, and pictures that are optimised take their
+    # time; those of a training meet every step, and wait for no more than what the first does between two.
+    timeout = timedelta(days=2) if device is None else timedelta(hours=2)
     store, rank, size = next(dist.rendezvous("env://", timeout=timeout))
     collectives, notes = (dist.PrefixStore(f"{_attempt()}/{purpose}", store) for purpose in ("collectives", "notes"))
     dist.init_process_group(backend, store=collectives, rank=rank, world_size=size, timeout=timeout)
