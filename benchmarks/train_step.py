@@ -23,7 +23,6 @@ import torch
 from benchmarks.plain_cyclegan import PlainCycleGAN
 from data import SOURCES
 from data.batch import Batch, Share
-from engine.accelerate import set_precision
 from engine.config import load_config
 from engine.flops import matmul_rate, step_flops
 from engine.forecast import PRECISIONS
@@ -108,10 +107,7 @@ def plain_side(name: str, batch: int, arguments: argparse.Namespace, device: tor
     plain, given = PlainCycleGAN(arguments.channels, device=device), pictures(batch, arguments, device)
 
     def step() -> None:
-        # As torch sets it: a plain script of today gets TF32 in cuDNN and not in matrix products.
-        torch.backends.cudnn.conv.fp32_precision = "tf32"
-        torch.backends.cuda.matmul.fp32_precision = "ieee"
-        plain.step(given.content, given.style)
+        plain.step(given.content, given.style)  # as torch is set: TF32 in cuDNN and not in matrix products
 
     return Side(name, batch, "fp32", step)
 
@@ -126,7 +122,6 @@ def our_side(name: str, batch: int, precision: str, arguments: argparse.Namespac
 
     def step() -> None:
         nonlocal done
-        set_precision(precision)
         stepper.step(done, [given], plan)
         done += 1
         if done % config.log.every == 0:

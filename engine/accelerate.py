@@ -7,7 +7,7 @@ evaluations see the method as it was written, in fp32, under its own names.
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 
 import torch
@@ -29,9 +29,9 @@ class Accelerated:
 
     def __init__(self, method: Learner, options: TrainConfig, device: torch.device, team: Team):
         self.method = method
+        self.precision = options.precision
         self.deterministic = options.deterministic
         self.plain = {name: child for name, child in method.named_children() if _is_network(child)}
-        set_precision(options.precision)
         torch.backends.cudnn.benchmark = not options.deterministic
         if options.recompute:
             _recompute(method)
@@ -43,18 +43,17 @@ class Accelerated:
     @contextmanager
     def active(self) -> Iterator[None]:
         """The method's networks are the wrapped ones."""
-        before = torch.are_deterministic_algorithms_enabled()
-        try:
-            torch.use_deterministic_algorithms(self.deterministic)
+        with arithmetic(self.precision), determinism() if self.deterministic else nullcontext():
             self._put(self.wrapped)
-            yield
-        finally:
-            self._put(self.plain)
-            torch.use_deterministic_algorithms(before)
+            try:
+                yield
+            finally:
+                self._put(self.plain)
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """Gradients stay with this process and add up, until a backward pass outside."""
+        """Gradients stay with this process and add up. (A network that was called outside since may hand them on all
+        the same, once more than need be: sums of means are means of sums.)"""
         with ExitStack() as stack:
             for network in self.shared:
                 stack.enter_context(network.no_sync())
@@ -77,11 +76,28 @@ class Accelerated:
             setattr(self.method, name, network)
 
 
-def set_precision(precision: str) -> None:
-    """Of what is computed in fp32 on a GPU: by its own arithmetic, or (tf32; what bf16 leaves in fp32) by TF32's."""
-    arithmetic = "ieee" if precision == "fp32" else "tf32"
-    torch.backends.cuda.matmul.fp32_precision = arithmetic
-    torch.backends.cudnn.conv.fp32_precision = arithmetic
+@contextmanager
+def arithmetic(precision: str) -> Iterator[None]:
+    """Inside, what a GPU computes in fp32 it computes as it says, or (tf32; what bf16 leaves in fp32) by TF32."""
+    settings = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn
+    before = [each.fp32_precision for each in settings]
+    try:
+        for each in settings:
+            each.fp32_precision = "ieee" if precision == "fp32" else "tf32"
+        yield
+    finally:
+        for each, was in zip(settings, before, strict=True):
+            each.fp32_precision = was
+
+
+@contextmanager
+def determinism() -> Iterator[None]:
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def prepare_determinism() -> None:
@@ -118,6 +134,7 @@ class _Compiled(nn.Module):
         self.network = network
         self.name = name
         torch._dynamo.config.recompile_limit = GRAPHS
+        torch._dynamo.config.optimize_ddp = False  # which is outside
         # Else the backward pass is compiled when it is first run, where nothing can be fallen back to.
         torch._functorch.config.force_non_lazy_backward_lowering = True
         self.call: Callable = torch.compile(network.forward, dynamic=False)

@@ -10,19 +10,26 @@ from engine.exits import UserError
 
 
 def choose_device(name: str) -> torch.device:
-    """ "auto" is the first GPU if there is one (of torchrun's processes each takes its own), else the CPU; any name of
-    torch's is taken as it is.
+    """ "auto" is a GPU if there is one, else the CPU; any name of torch's is taken as it is. Of torchrun's processes
+    each takes a GPU of its own.
 
     Raises:
-        UserError: no such device on this machine.
+        UserError: no such device on this machine, or not one for each process.
     """
     if name == "auto":
-        if not torch.cuda.is_available():
-            return torch.device("cpu")
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and torch.cuda.is_available():
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if name.startswith("cuda") and processes > max(1, torch.cuda.device_count()):
+        raise UserError(f"{processes} processes on this machine, and {torch.cuda.device_count()} GPUs: one for each")
+    if name.startswith("cuda:") and name != f"cuda:{os.environ.get('LOCAL_RANK', name[5:])}":
+        raise UserError(f"device = {name}: for each of torchrun's processes; cuda gives each its own")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # for what asks for the current one
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device = {name}: not on this machine; auto, cpu, cuda or cuda:N") from error
     return device

@@ -1,6 +1,7 @@
 """Processes that share one job (the door to torch.distributed): those that torchrun starts, or one alone."""
 
 import os
+import pickle
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from engine.exits import BUG, in_one_line, is_for_user
 from engine.signals import end_undisturbed
 
 # What a collective says when another process has gone; each backend has its own words.
-GONE = ("connection closed by peer", "connection reset by peer", "broken pipe", "gloo", "nccl")
+GONE = ("connection closed by peer", "connection reset by peer", "broken pipe", "remote process", "remote error")
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -144,7 +145,7 @@ class Team:
         try:
             found = compute()
         except Exception as caught:
-            error = caught
+            error = _portable(caught)
             error.add_note(f"in process {self.rank}:\n{traceback.format_exc()}")
         outcomes: list[Any] = [None] * self.size
         dist.all_gather_object(outcomes, (found, error))
@@ -203,10 +204,20 @@ def join_team(device: torch.device | None = None) -> Iterator[Team]:
     store, rank, size = next(dist.rendezvous("env://", timeout=timeout))
     collectives, notes = (dist.PrefixStore(f"{_attempt()}/{purpose}", store) for purpose in ("collectives", "notes"))
     dist.init_process_group(backend, store=collectives, rank=rank, world_size=size, timeout=timeout)
+    yield Team(rank, size, notes)
+    # Not after an error: it would wait for what a process that is gone has left undone.
+    dist.destroy_process_group()
+
+
+def _portable(error: Exception) -> Exception:
+    """An error that other processes can read; of one that cannot be sent, what it says."""
     try:
-        yield Team(rank, size, notes)
-    finally:
-        dist.destroy_process_group()
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:  # a constructor of its own, a file or a lock among its values
+        sent = TeamError(in_one_line(error))
+        sent.exit_code = getattr(error, "exit_code", BUG)
+        return sent
 
 
 def _attempt() -> str:

@@ -19,7 +19,7 @@ from engine.training import Training
 STEPS = 20  # after which the forecast is made
 WARM_UP = 5  # of them, which are not measured: they compile, and search for cuDNN's fastest kernels
 TOLERABLE = 0.05  # of the time spent waiting for data
-PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 
 Item = TypeVar("Item")
 Mark = float | torch.cuda.Event

@@ -52,15 +52,17 @@ def fit(training: Training, run: RunFolder, measure: Measure | None = None, high
     stepper = Stepper(training)
     step, plan, recorded = restore(stepper, training.plan, run)
     best = BestKeeper(run.checkpoints, run.config.checkpoints.keep_best, higher_is_better, run.config.eval.pictures)
-    if team.leads:
-        best.resume(recorded)
+    team.once(lambda: best.resume(recorded))
     if step >= plan.total_steps:
         say(f"{run.path} is finished: {step} of {plan.total_steps} steps are done")
         return DONE
-    run.start()
-    logger = Silent()
-    if team.leads:
-        logger = Logger(run.path, run.config.log, to_dict(run.config) | {"described": method.described}, step)
+
+    def begin() -> Logger | Silent:
+        run.start()
+        told = to_dict(run.config) | {"described": method.described}
+        return Logger(run.path, run.config.log, told, step) if team.leads else Silent()
+
+    logger = team.agree(begin)
     if method.described:
         logger.event(step, method.described)
     try:
@@ -120,8 +122,9 @@ class _Trainer:
                     self.tell(done, forecast)
                 if done % log.every == 0 or done == total:
                     bar.set_postfix_str(self.log(done), refresh=False)
-                with forecaster.aside():
-                    self.pause(done, stopped)
+                if self.is_due(done, stopped):
+                    with forecaster.aside():
+                        self.pause(done, stopped)
                 if stopped:
                     return self.stopped(done, vote)
         vote.close()
@@ -131,6 +134,12 @@ class _Trainer:
             self.logger.event(total, self.best.told())
         self.run.finish(total)
         return DONE
+
+    def is_due(self, done: int, stopped: bool) -> bool:
+        """Whether anything is to be done besides training; asked after every step, it costs nothing."""
+        intervals = [self.config.log.pictures_every, self.config.checkpoints.every]
+        intervals += [self.config.eval.every] if self.measure else []
+        return stopped or done == self.plan.total_steps or any(done % every == 0 for every in intervals)
 
     def pause(self, done: int, stopped: bool) -> None:
         """What is due besides training after a step: samples, an evaluation, a checkpoint."""

@@ -1,6 +1,7 @@
 """What a checkpoint of a run holds, and a run brought back to it, by as many processes as before or not."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from engine.checkpoint import CheckpointError, newest_checkpoint, set_aside
 from engine.config import to_dict
@@ -40,9 +41,9 @@ def restore(stepper: Stepper, plan: Plan, run: RunFolder) -> tuple[int, Plan, di
         raise CheckpointError(f"{'; '.join(problems.values())}. No good one is left: choose another run=")
     if state is None:
         return 0, plan, None
-    for path, problem in problems.items():
+    for problem in problems.values():
         say(f"passed over: {problem}")
-        team.once(lambda path=path: set_aside(path))
+    team.once(lambda: _set_aside_all(problems))
     before, step = state["plan"], state["step"]
     _check_batch(before, plan, team, run)
     for key, (then, now) in run.check_same_run(state["config"]).items():
@@ -54,6 +55,11 @@ def restore(stepper: Stepper, plan: Plan, run: RunFolder) -> tuple[int, Plan, di
     stepper.load_optimizers(state["optimizers"])
     say(f"resuming {run.path} at step {step}")
     return step, plan.resume(step, before), state["best"]
+
+
+def _set_aside_all(paths: Iterable[Path]) -> None:
+    for path in paths:
+        set_aside(path)
 
 
 def _check_batch(before: Mapping, plan: Plan, team: Team, run: RunFolder) -> None:
@@ -82,5 +88,6 @@ def _gathered(method: Learner, team: Team) -> dict:
     for name, module in method.named_modules():
         if hasattr(module, "merge_extra_states") and team.size > 1:
             key = f"{name}.{EXTRA}" if name else EXTRA
-            state[key] = module.merge_extra_states(team.all(state[key]))
+            others = team.all(None if team.leads else module.own_extra_state())[1:]
+            state[key] = module.merge_extra_states([state[key], *others]) if team.leads else state[key]
     return state

@@ -7,7 +7,7 @@ import time
 from types import FrameType
 
 HANDLED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-GRACE = 30.0  # seconds to save in, as torchrun itself would give
+GRACE = 300.0  # seconds to save in, and to end an evaluation, when nobody is left who would wait
 
 
 class StopRequest:

@@ -39,8 +39,8 @@ class Stepper:
         self.clip_norm = options.clip_norm
         self.scale = rate_scale(options.rate_rule, self.share.whole, options.rate_batch)
         self.meter = Meter(self.team)
-        self.average = WeightAverage(self.method, options.ema)
         self.accelerated = Accelerated(self.method, options, self.device, self.team)
+        self.average = WeightAverage(self.method, options.ema)  # after it, which changes how weights lie in memory
         self.rates: dict[str, float] = {}
         for optimizer in self.method.optimizers.values():
             for group in optimizer.param_groups:

@@ -38,6 +38,7 @@ class ImagePool(nn.Module):
         self.purpose = purpose
         self.total = 0  # places, of the last batch
         self.lanes: dict[int, Lane] = {}
+        self.filled: set[int] = set()  # places whose lanes this process has changed since it has read others'
 
     def forward(self, generated: Tensor, places: Places) -> Tensor:
         """Shape: [N, 3, H, W] -> the same; the result carries no gradient."""
@@ -50,6 +51,7 @@ class ImagePool(nn.Module):
     def _exchange(self, picture: Tensor, place: int, coin: float, chance: float) -> Tensor:
         lane, room = self.lanes.setdefault(place, Lane()), self._room(place)
         lane.passed += 1
+        self.filled.add(place)
         if room == 0:
             return picture
         # A step whose pictures are not finite moves nobody; nor shall the steps after it see them.
@@ -73,6 +75,7 @@ class ImagePool(nn.Module):
         longest = max(map(len, old), default=0)
         pictures = [lane[i] for i in range(longest) for lane in old if i < len(lane)]
         self.total, self.lanes = total, {place: Lane() for place in range(min(total, self.size))}
+        self.filled = set(self.lanes)
         for number, picture in enumerate(pictures):
             lane = self.lanes[number % len(self.lanes)]
             if len(lane.pictures) < self._room(number % len(self.lanes)):
@@ -82,8 +85,16 @@ class ImagePool(nn.Module):
         lanes = {place: {"pictures": list(lane.pictures), "passed": lane.passed} for place, lane in self.lanes.items()}
         return {"total": self.total, "lanes": lanes}
 
+    def own_extra_state(self) -> dict:
+        """Of the lanes that this process has filled, on the CPU: what another one does not know."""
+        state = self.get_extra_state()
+        own = {place: lane for place, lane in state["lanes"].items() if place in self.filled}
+        for lane in own.values():
+            lane["pictures"] = [picture.cpu() for picture in lane["pictures"]]
+        return state | {"lanes": own}
+
     def set_extra_state(self, state: dict) -> None:
-        self.total = state["total"]
+        self.total, self.filled = state["total"], set()
         self.lanes = {
             place: Lane([picture.clone() for picture in lane["pictures"]], lane["passed"])
             for place, lane in state["lanes"].items()
@@ -91,8 +102,8 @@ class ImagePool(nn.Module):
 
     @staticmethod
     def merge_extra_states(states: Iterable[dict]) -> dict:
-        """Of all processes that share batches: of each lane that which most pictures have passed. A process that has
-        read a checkpoint holds the lanes of others, too, as they were."""
+        """Of all processes that share batches, put together: of each lane that which most pictures have passed. A
+        process that has read a checkpoint holds the lanes of others, too, as they were."""
         lanes: dict[int, dict] = {}
         for state in states:
             for place, lane in state["lanes"].items():

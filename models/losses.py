@@ -64,7 +64,7 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor, share
     Shape: both [N, 3, H, W]; share [N, 1] in [0, 1], how much of the real picture is in x. A picture's output is the
     mean of its patch scores. The gradient reaches the discriminator's weights.
     """
-    share = share.view(-1, 1, 1, 1).to(real)
+    share = share.view(-1, 1, 1, 1).to(real, non_blocking=True)
     between = (share * real.detach() + (1 - share) * fake.detach()).requires_grad_()
     scores = discriminator(between).mean(dim=(1, 2, 3)).sum()
     (slope,) = torch.autograd.grad(scores, between, create_graph=True)

@@ -53,9 +53,7 @@ def cluster(tmp_path: Path) -> dict[str, str]:
     for name, text in STAND_INS.items():
         (folder / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
         (folder / name).chmod(0o755)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        job = 20000 + free.getsockname()[1] % 20000  # the script makes its port of it
+    job = next(number for number in range(os.getpid() % 20000, 20000) if is_free(10000 + number))  # the script's port
     return os.environ | {
         "PATH": f"{folder}:{os.environ['PATH']}",
         "PYTHON": sys.executable,
@@ -63,6 +61,11 @@ def cluster(tmp_path: Path) -> dict[str, str]:
         "REQUEUED": str(tmp_path / "requeued"),
         "STATUS": str(tmp_path / "run/status.json"),
     }
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as trial:
+        return trial.connect_ex(("127.0.0.1", port)) != 0
 
 
 def family(session: int) -> list[int]:

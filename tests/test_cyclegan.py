@@ -178,7 +178,9 @@ def test_pool_is_the_same_however_a_batch_is_shared() -> None:
     expected = whole(fakes, at(30, 0, 4, 4))
     found = [pool(fakes[f : f + 2], at(30, f, 2, 4)) for pool, f in zip(again, (0, 2), strict=True)]
     assert torch.equal(torch.cat(found), expected)
-    merged.set_extra_state(ImagePool.merge_extra_states([pool.get_extra_state() for pool in again]))
+    first, second = again[0].get_extra_state(), again[1].own_extra_state()
+    assert sorted(second["lanes"]) == [2, 3]  # what it has only read it does not send
+    merged.set_extra_state(ImagePool.merge_extra_states([first, second]))
     assert flat(merged) == flat(whole)
 
 

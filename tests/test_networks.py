@@ -9,7 +9,7 @@ from models.adain import decoder
 from models.networks.discriminator import PatchDiscriminator
 from models.networks.generator import ResizeConv2d, ResnetGenerator
 from models.networks.normalise import InstanceNorm2d, _as_arithmetic, instance_norm
-from models.networks.padding import ReflectConv2d, ReflectPad2d, fold_back, reflect_pad
+from models.networks.padding import ReflectConv2d, ReflectPad2d, fold_back, put_together, reflect_pad
 from models.networks.transform import TransformNetwork
 
 FORMATS = [torch.contiguous_format, torch.channels_last]
@@ -167,3 +167,10 @@ def test_no_network_that_is_trained_pads_by_torch() -> None:
     for module in (module for network in networks for module in network.modules()):
         assert not isinstance(module, nn.ReflectionPad2d)
         assert getattr(module, "padding_mode", "zeros") == "zeros"
+
+
+def test_the_deterministic_padding_keeps_channels_last() -> None:
+    x = torch.randn(2, 4, 6, 7).contiguous(memory_format=torch.channels_last).requires_grad_()
+    for padded in (fold_back(x, 2), put_together(x, 2)):
+        torch.testing.assert_close(padded, torch.nn.functional.pad(x, (2,) * 4, mode="reflect"))
+        assert padded.is_contiguous(memory_format=torch.channels_last)

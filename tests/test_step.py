@@ -254,3 +254,28 @@ def test_networks_that_are_differentiated_twice_are_not_compiled(monkeypatch: py
     assert len(compiled) == 2  # the generators
     assert "train.compile: D_X is differentiated twice" in capsys.readouterr().err
     assert list(player.meter.settle().values()) == [None]
+
+
+def test_a_run_is_watched_without_stopping_it_where_nothing_is_due(tmp_path: Path, monkeypatch) -> None:
+    """Each look at the clock on a GPU waits for all that was launched."""
+    from engine.forecast import Forecaster
+
+    looks = []
+    honest = Forecaster._synchronised
+    monkeypatch.setattr(Forecaster, "_synchronised", lambda self: looks.append(1) or honest(self))
+    words = ("schedule.constant=40", "schedule.decay=0", "log.pictures_every=40", "checkpoints.every=40")
+    assert train_tiny(tmp_path / "run", *words) == 0
+    assert len(looks) == 2
+
+
+def test_the_arithmetic_of_a_step_is_its_own() -> None:
+    """What samples and evaluations are computed in is not training's to choose."""
+    settings = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn
+    before = [each.fp32_precision for each in settings]
+    for precision, wanted in (("fp32", "ieee"), ("tf32", "tf32"), ("bf16", "tf32")):
+        player = stepper(f"train.precision={precision}", "train.deterministic=true")
+        with player.accelerated.active():
+            assert [each.fp32_precision for each in settings] == [wanted] * 3
+            assert torch.are_deterministic_algorithms_enabled()
+        assert [each.fp32_precision for each in settings] == before
+        assert not torch.are_deterministic_algorithms_enabled()

@@ -61,6 +61,8 @@ class _Pad(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, width: int) -> Tensor:
         ctx.width = width
+        if x.is_cuda and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last):
+            return put_together(x, width)
         return functional.pad(x, (width,) * 4, mode="reflect")
 
     @staticmethod
@@ -83,6 +85,14 @@ class _Fold(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
         return _Pad.apply(gradient, ctx.width), None
+
+
+def put_together(x: Tensor, width: int) -> Tensor:
+    """The same from pieces, which stay in channels_last; on GPUs torch's own padding goes through NCHW."""
+    left, right = x[..., 1 : width + 1], x[..., -width - 1 : -1]
+    x = torch.cat([_mirrored(left, -1), x, _mirrored(right, -1)], dim=-1)
+    top, bottom = x[..., 1 : width + 1, :], x[..., -width - 1 : -1, :]
+    return torch.cat([_mirrored(top, -2), x, _mirrored(bottom, -2)], dim=-2)
 
 
 def _fold_columns(padded: Tensor, width: int) -> Tensor:
