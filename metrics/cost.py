@@ -108,7 +108,7 @@ class Peak:
             self.before = torch.cuda.memory_allocated(device)
         else:
             try:
-                _return_free_memory()
+                return_free_memory()
                 Path("/proc/self/clear_refs").write_text("5")  # forget the peak (Linux)
                 self.before = _status("VmRSS")
             except OSError:
@@ -120,7 +120,7 @@ class Peak:
         return None if self.before is None else max(0.0, (_status("VmHWM") - self.before) / 2**20)
 
 
-def _return_free_memory() -> None:
+def return_free_memory() -> None:
     """To the system: what the C library keeps for later would hide what is taken from it."""
     if hasattr(library := ctypes.CDLL(None), "malloc_trim"):
         library.malloc_trim(0)

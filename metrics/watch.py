@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from metrics import METRICS, Metric
+from metrics.cost import return_free_memory
 from metrics.features import NETWORKS, FeatureStore
 from metrics.measure import Evaluator, Score
 from metrics.sets import PictureSet, References
@@ -53,3 +54,4 @@ class Watch:
             return {score.key: score.value for score in found}
         finally:
             self.evaluator.forget(translations)
+            return_free_memory()  # threads come and go in an evaluation, each of which leaves some behind
