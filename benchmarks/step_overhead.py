@@ -7,7 +7,8 @@
    does without: engine/distributed.py.)
 2. The loader at 256 px from a prepared copy of COCO (--format bmp --stretch), feeding steps that only sleep: how many
    pictures a second it brings with each number of workers, and how long a step of 16 pairs has to be for at most 2 % of
-   it to be spent waiting. A number of cores is what the loader needs for --step-ms at that rate for each of them.
+   it to be spent waiting, until bytes are in the host's memory (what is left to do, the device does). A number of
+   workers is what --step-ms would want at that rate for each of them.
 """
 
 import argparse
@@ -25,7 +26,7 @@ import torch.distributed as dist
 from benchmarks.loading import LOAD_SIZE, SIZE, prepare
 from data import SOURCES
 from data.batch import Batch, Share
-from data.loader import Positions, batches, open_training_data
+from data.loader import Positions, open_training_data, read_batches
 from data.options import PreparedOptions
 from engine.config import load_config
 from engine.distributed import Team
@@ -122,7 +123,7 @@ def drain(folder: Path, workers: int, steps: int, length: float) -> tuple[float,
     options = PreparedOptions(root=str(folder))
     data = DataConfig(content=options, style=options, size=SIZE, load_size=LOAD_SIZE)
     positions = Positions(Share(BATCH), 0, steps + 3)
-    source = batches(open_training_data(data, seed=0), positions, workers, torch.device("cpu"))
+    source = read_batches(open_training_data(data, seed=0), positions, workers)
     for _ in range(3):
         next(source)
     waited, began = 0.0, time.perf_counter()
