@@ -6,6 +6,7 @@ evaluations see the method as it was written, in fp32, under its own names.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
@@ -127,7 +128,8 @@ class _Mixed(nn.Module):
 
 
 class _Compiled(nn.Module):
-    """A network compiled when it is first called; where it cannot be, it is called as it is, and a line says so."""
+    """A network compiled when it is first called, which is told; where it cannot be, it is called as it is, and a line
+    says so."""
 
     def __init__(self, network: nn.Module, name: str):
         super().__init__()
@@ -138,12 +140,13 @@ class _Compiled(nn.Module):
         # Else the backward pass is compiled when it is first run, where nothing can be fallen back to.
         torch._functorch.config.force_non_lazy_backward_lowering = True
         self.call: Callable = torch.compile(network.forward, dynamic=False)
+        self.is_warm = False
 
     def forward(self, *inputs: object) -> object:
         if self.call is self.network:
             return self.network(*inputs)
         try:
-            return self.call(*inputs)
+            return self.call(*inputs) if self.is_warm else self._warm_up(inputs)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
@@ -152,6 +155,15 @@ class _Compiled(nn.Module):
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             say(f"train.compile: {self.name} cannot be compiled ({reason.strip()[:200]}); it goes on as it is")
             return found
+
+    def _warm_up(self, inputs: tuple[object, ...]) -> object:
+        """The first call; batches of other sizes are compiled later, in the first steps."""
+        say(f"train.compile: compiling {self.name}, forward and backward")
+        began = time.perf_counter()
+        found = self.call(*inputs)
+        self.is_warm = True
+        say(f"train.compile: {self.name} is compiled, {time.perf_counter() - began:.0f} s")
+        return found
 
 
 def _recompute(method: Learner) -> None:

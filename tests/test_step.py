@@ -1,6 +1,7 @@
 """A step of training: what moves, what stays, what is waited for; and what is put around the networks from outside."""
 
 import copy
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -252,7 +253,10 @@ def test_networks_that_are_differentiated_twice_are_not_compiled(monkeypatch: py
     player = stepper("method.adversarial=wgan-gp", "train.compile=true")
     player.step(0, [pictures()], PLAN)
     assert len(compiled) == 2  # the generators
-    assert "train.compile: D_X is differentiated twice" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "train.compile: D_X is differentiated twice" in said
+    assert said.count("train.compile: compiling G, forward and backward") == 1
+    assert re.search(r"train.compile: G is compiled, \d+ s", said)
     assert list(player.meter.settle().values()) == [None]
 
 
