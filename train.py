@@ -89,8 +89,11 @@ def train(run, team, device) -> int:
     training, held_out = prepare(config, team, device)
     measure, higher_is_better = None, False
     if config.eval.every:  # by the first process; the others know whether, and wait
-        start = lambda: start_evaluation(training.method, held_out, config, device)  # noqa: E731
-        measure, higher_is_better = team.agree(lambda: start() if team.leads else (dict, False))
+
+        def start() -> tuple:
+            return start_evaluation(training.method, held_out, config, device) if team.leads else (dict, False)
+
+        measure, higher_is_better = team.agree(start)
         measure = measure if team.once(lambda: measure is not None) else None
     return fit(training, run, measure, higher_is_better)
 

@@ -77,8 +77,8 @@ class Learner(nn.Module, ABC):
         averaged: names of the networks that translate; an average of their weights may do so for them.
         differentiated_twice: names of the networks whose gradient is part of a loss; torch.compile cannot do that.
     Networks, and whatever else must survive a restart (an image pool), are submodules: the state_dict is
-    the method's whole memory. Random draws come from torch's global generator, which the loop seeds with
-    (seed, step).
+    the method's whole memory. What is drawn for single pictures comes from `batch.places`, anything else from torch's
+    global generator, which the loop seeds for every turn.
     """
 
     optimizers: dict[str, Optimizer]
