@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -15,8 +16,36 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 GREY = 128  # of what is cut out
 LONGEST = 8  # times load_size, of a picture that keeps its aspect: one of 1 x 9,000 px would become a giant
 
-Augmentation = Callable[[Image.Image, np.random.Generator], np.ndarray]
 _Pipeline = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """A function (RGB picture, draws) -> uint8 [size, size, 4] as `images.resize` makes it. It can be sent to another
+    process: from Python 3.14 on a loader's workers are not forked.
+
+    warp, recolour: what is done before and after the crop, if anything.
+    """
+
+    size: int
+    load_size: int
+    flip: bool
+    keep_aspect: bool
+    warp: _Pipeline | None
+    recolour: _Pipeline | None
+
+    def __call__(self, image: Image.Image, draws: np.random.Generator) -> np.ndarray:
+        width, height = (self.load_size, self.load_size)
+        if self.keep_aspect:
+            width, height = _brought_to(self.load_size, image.size)
+        pixels = resize(image, width, height)
+        if self.warp:
+            pixels = self.warp(pixels, draws)
+        top, left = draws.integers(height - self.size + 1), draws.integers(width - self.size + 1)
+        pixels = _cut(pixels, top, left, self.size, mirrored=self.flip and draws.random() < 0.5)
+        if self.recolour:
+            pixels = self.recolour(pixels, draws)
+        return pixels
 
 
 def build_augmentation(
@@ -33,24 +62,11 @@ def build_augmentation(
         load_size: px; pictures are stretched to load_size x load_size, as in the reference code, or, with
             `keep_aspect`, brought to this shorter side.
 
-    Returns a function (RGB picture, draws) -> uint8 [size, size, 4] as `images.resize` makes it. Every draw
-    comes from `draws`: albumentations' own seeding repeats itself in every worker of a loader and in every epoch.
+    Every draw comes from the `draws` of the picture: albumentations' own seeding repeats itself in every worker of a
+    loader and in every epoch.
     """
     options = options or AugmentOptions()
-    warp, recolour = _warp(options), _recolour(options, size)
-
-    def augment(image: Image.Image, draws: np.random.Generator) -> np.ndarray:
-        width, height = _brought_to(load_size, image.size) if keep_aspect else (load_size, load_size)
-        pixels = resize(image, width, height)
-        if warp:
-            pixels = warp(pixels, draws)
-        top, left = draws.integers(height - size + 1), draws.integers(width - size + 1)
-        pixels = _cut(pixels, top, left, size, mirrored=flip and draws.random() < 0.5)
-        if recolour:
-            pixels = recolour(pixels, draws)
-        return pixels
-
-    return augment
+    return Augmentation(size, load_size, flip, keep_aspect, _warp(options), _recolour(options, size))
 
 
 def _cut(pixels: np.ndarray, top: int, left: int, size: int, mirrored: bool) -> np.ndarray:
@@ -71,16 +87,15 @@ def _warp(options: AugmentOptions) -> _Pipeline | None:
     import albumentations  # seconds and hundreds of megabytes: only where it is asked for
     import cv2
 
-    return _seeded(
-        albumentations.Affine(
-            rotate=(-options.rotation, options.rotation),
-            scale=(1 - options.scale, 1 + options.scale),
-            keep_ratio=True,
-            interpolation=cv2.INTER_CUBIC,
-            border_mode=cv2.BORDER_REFLECT_101,
-            p=1,
-        )
+    affine = albumentations.Affine(
+        rotate=(-options.rotation, options.rotation),
+        scale=(1 - options.scale, 1 + options.scale),
+        keep_ratio=True,
+        interpolation=cv2.INTER_CUBIC,
+        border_mode=cv2.BORDER_REFLECT_101,
+        p=1,
     )
+    return _Seeded(albumentations.Compose([affine]))
 
 
 def _recolour(options: AugmentOptions, size: int) -> _Pipeline | None:
@@ -97,17 +112,16 @@ def _recolour(options: AugmentOptions, size: int) -> _Pipeline | None:
                 num_holes_range=(1, 1), hole_height_range=(side, side), hole_width_range=(side, side), fill=GREY, p=1
             )
         )
-    return _seeded(*steps)
+    return _Seeded(albumentations.Compose(steps))
 
 
-def _seeded(*steps: object) -> _Pipeline:
-    import albumentations
+@dataclass(frozen=True)
+class _Seeded:
+    """A pipeline of albumentations whose draws are ours."""
 
-    pipeline = albumentations.Compose(list(steps))
+    pipeline: Callable
 
-    def run(pixels: np.ndarray, draws: np.random.Generator) -> np.ndarray:
-        pipeline.set_random_seed(int(draws.integers(2**31)))
-        changed = pipeline(image=np.ascontiguousarray(pixels[..., :3]))["image"]
+    def __call__(self, pixels: np.ndarray, draws: np.random.Generator) -> np.ndarray:
+        self.pipeline.set_random_seed(int(draws.integers(2**31)))
+        changed = self.pipeline(image=np.ascontiguousarray(pixels[..., :3]))["image"]
         return np.concatenate([changed, pixels[..., :1]], axis=2)
-
-    return run

@@ -1,14 +1,14 @@
 """Tiny runs that tests share: drawn scenes of 32 px, a few channels, seconds on one core."""
 
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.processes import ROOT, preload
+
 os.environ["WANDB_MODE"] = "disabled"
 os.environ["ATELIER_CACHE"] = tempfile.mkdtemp(prefix="atelier-tests-")
 # Tensors of 32 px are too small to share between threads, and threads that spin while they wait slow one another.
@@ -37,6 +37,12 @@ TINY = (
     "log.pictures_every=4",
     "checkpoints.every=3",
 )
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Where several files are tested, some start processes."""
+    if len({item.path for item in session.items}) > 1:
+        preload()
 
 
 def call(script: str, *words: str | Path) -> int:
@@ -73,14 +79,6 @@ def move(method, turn) -> None:
     optimizer.zero_grad()
     turn.loss.backward(inputs=weights_of(optimizer))
     optimizer.step()
-
-
-def start(script: str, *words: str | Path, **environment: str) -> subprocess.Popen:
-    """The script as a process of its own, as a user would start it."""
-    command = [sys.executable, str(ROOT / f"{script}.py"), *map(str, words)]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ steps of a small learning rate; with the recipe's rate the game itself makes mor
 where the difference of two pictures changes its sign, so does a gradient.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import torch
 
 from engine.checkpoint import newest_checkpoint
 from tests.conftest import ROOT, TINY, train_tiny
+from tests.processes import TORCHRUN, start
 from tests.test_resume import assert_same_run, status
 
 STEPS = 20
@@ -27,21 +27,16 @@ NETWORKS = ("G", "F", "D_X", "D_Y")
 # The compiler's own code takes minutes to make; test_step.py has it. Here the networks are captured and split into
 # forward and backward by it, and run by torch.
 QUICKLY_COMPILED = """
-import functools, runpy, sys, torch
+import functools, runpy, torch
 torch.compile = functools.partial(torch.compile, backend="aot_eager")
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
+runpy.run_path("train.py", run_name="__main__")
 """
 
 
-def train_together(count: int, run: Path, *words: str, prelude: tuple[str, ...] = ()) -> None:
-    """By `count` processes, as a user would; or by a script that is given train.py."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", *prelude]
-    command = [*torchrun, str(ROOT / "train.py"), str(ROOT / "configs/demo.yaml"), f"run={run}", *TINY, *words]
-    done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+def by_two(run: Path, *words: str) -> tuple[str, ...]:
+    """What python is told; `words` begin with the script."""
+    script, *settings = words
+    return (*TORCHRUN, "--nproc-per-node=2", script, str(ROOT / "configs/demo.yaml"), f"run={run}", *TINY, *settings)
 
 
 def assert_close(one: Path, other: Path, networks: tuple[str, ...] = NETWORKS, tolerance: float = 1e-6) -> None:
@@ -69,9 +64,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same by two processes with batches of two."""
+    """The same by two processes with batches of two, started as a user would."""
     run = tmp_path_factory.mktemp("shared") / "run"
-    train_together(2, run, *WORDS, "train.batch_size=2", "train.ema=0.9")
+    command = [sys.executable, *by_two(run, "train.py", *WORDS, "train.batch_size=2", "train.ema=0.9")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
     return run
 
 
@@ -107,6 +104,7 @@ def test_two_processes_go_on_where_one_has_stopped_compiled_and_in_passes(whole:
     run = halfway(whole, tmp_path / "run")
     (tmp_path / "quickly.py").write_text(QUICKLY_COMPILED)
     words = (*WORDS, "train.batch_size=1", "train.accumulate=2", "train.compile=true", "train.ema=0.9")
-    train_together(2, run, *words, prelude=(str(tmp_path / "quickly.py"),))
+    process = start(*by_two(run, str(tmp_path / "quickly.py"), *words))
+    assert process.wait(300) == 0, process.said()
     assert_close(whole, run)
     assert "cannot be compiled" not in (run / "log.jsonl").read_text()

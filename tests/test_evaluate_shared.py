@@ -2,9 +2,6 @@
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ from engine.distributed import ALONE
 from models.candidate import RunCandidate
 from models.translator import load
 from tests.conftest import ROOT, call, evaluate, train_tiny
+from tests.processes import TORCHRUN, start
 
 PICTURES = 33  # three batches of features, nine of translations: neither can be shared evenly
 WORDS = ("--batch-size", "4", "--size", "16")
@@ -77,30 +75,30 @@ def two(run: Path, whole: tuple, tmp_path_factory: pytest.TempPathFactory) -> tu
     """A folder of what two processes left, how they ended, and what they found."""
     folder = tmp_path_factory.mktemp("two")
     (folder / "meet.py").write_text(MEET)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    words = [folder / "meet.py", folder, ROOT / "evaluate.py", run, "--without-pretrained", *WORDS]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "ATELIER_CACHE": str(folder)}
-    done = subprocess.run([*torchrun, *words], env=environment, capture_output=True, text=True, timeout=300)
-    return folder, done, found_in(run / "report")
+    words = (folder / "meet.py", folder, ROOT / "evaluate.py", run, "--without-pretrained", *WORDS)
+    process = start(*TORCHRUN, "--nproc-per-node=2", *words, PYTHONPATH=str(ROOT), ATELIER_CACHE=str(folder))
+    process.wait(300)
+    return folder, process, found_in(run / "report")
 
 
 def test_the_error_of_any_process_is_known_to_all(two: tuple) -> None:
-    folder, done, _ = two
-    assert [(folder / rank).read_text() for rank in "01"] == ["known: True, agreed"] * 2, done.stderr[-3000:]
+    folder, process, _ = two
+    assert [(folder / rank).read_text() for rank in "01"] == ["known: True, agreed"] * 2, process.said()
 
 
 def test_two_processes_give_the_same_numbers_as_one(two: tuple, run: Path, whole: tuple) -> None:
-    folder, done, shared = two
-    assert done.stdout.count("report:") == 1, done.stderr[-3000:]  # one of them talks
+    folder, process, shared = two
+    said, errors = process.said()
+    assert said.count("report:") == 1, errors  # one of them talks
     assert (run / "report-1").is_dir()  # what `whole` had found; so what is compared is theirs
     assert len(list((folder / "translations").iterdir())) == -(-PICTURES // 4)
     assert shared == whole  # to the bit
 
 
 def test_an_error_of_one_process_ends_all_of_them(two: tuple) -> None:
-    _, done, _ = two
-    assert done.returncode != 0
-    assert done.stderr.count("no report can be written there") == 1
+    _, process, _ = two
+    assert process.returncode != 0
+    assert process.said()[1].count("no report can be written there") == 1
 
 
 @pytest.mark.usefixtures("narrow_vgg")

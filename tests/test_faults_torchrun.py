@@ -4,8 +4,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +19,7 @@ from engine.logger import read_log
 from engine.run_folder import RunFolder
 from tests.conftest import ROOT, TINY, train_tiny
 from tests.full_disk import small_disk
+from tests.processes import TORCHRUN, start
 from tests.test_resume import assert_same_run, status, weights
 
 PATIENCE = 150  # seconds, for what takes five: then a process hangs
@@ -62,21 +61,19 @@ def torchrun(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ended]:
 def run_torchrun(
     records: Path, run: Path, *settings: str, fault: str = "none", step: int = 5, restarts: int = 0
 ) -> Ended:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += [f"--max-restarts={restarts}", str(ROOT / "tests/faulty_train.py"), str(step), fault, str(records)]
-    command += [str(ROOT / "configs/demo.yaml"), f"run={run}", *TINY, *TEN_STEPS, *settings]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    script = (ROOT / "tests/faulty_train.py", str(step), fault, records)
+    words = (ROOT / "configs/demo.yaml", f"run={run}", *TINY, *TEN_STEPS, *settings)
+    process = start(*TORCHRUN, "--nproc-per-node=2", f"--max-restarts={restarts}", *script, *words)
     try:
-        # Until the last has ended who could write there.
-        _, said = process.communicate(timeout=PATIENCE * (1 + restarts))
-        rows = [read_log(records / f"{rank}.jsonl") for rank in range(2)]
-        wait_until(lambda: not any(map(lives, workers(records))))
+        process.wait(PATIENCE * (1 + restarts))
+        wait_until(lambda: not any(map(lives, workers(records))))  # killed with -9, it leaves them behind
     finally:
         ours = [process.pid] if process.poll() is None else []
         for pid in (*ours, *filter(lives, workers(records))):  # torchrun gives each a group of its own
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
-    return Ended(said, rows, read_log(records / "status.jsonl"))
+    rows = [read_log(records / f"{rank}.jsonl") for rank in range(2)]
+    return Ended(process.said()[1], rows, read_log(records / "status.jsonl"))
 
 
 def workers(records: Path) -> set[int]:

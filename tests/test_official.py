@@ -15,7 +15,8 @@ from engine.weights import WeightsError
 from models import load_translator
 from models.official import open_official
 from tests.broken_files import picture
-from tests.conftest import call, evaluate, start
+from tests.conftest import ROOT, call, evaluate
+from tests.processes import start
 
 
 class Block(nn.Module):
@@ -247,7 +248,7 @@ def test_our_own_checkpoint_is_no_official_file(tiny_run: Path, tmp_path: Path) 
 def test_a_folder_is_translated_from_the_command_line(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     picture(17, 23).save(tmp_path / "in/odd.png")
-    process = start("translate", weights, tmp_path / "in", tmp_path / "out")
+    process = start(ROOT / "translate.py", weights, tmp_path / "in", tmp_path / "out")
     said = "".join(process.communicate())
     assert process.returncode == 0, said
     assert "ResNet generator, 2 blocks, 8 channels" in said

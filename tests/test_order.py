@@ -1,7 +1,9 @@
 """The order of an epoch and every draw are computed: the same for any workers, any start, any number of processes."""
 
+import multiprocessing
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +84,23 @@ def test_batches_are_the_same_for_any_worker_count_and_start(workers: int) -> No
         assert a.content_names == b.content_names
     assert whole[0].content.shape == (2, 3, 16, 16)
     assert -1 <= whole[0].content.min() < whole[0].content.max() <= 1
+
+
+@pytest.fixture
+def unforked() -> Iterator[None]:
+    """As it is from Python 3.14 on."""
+    multiprocessing.set_start_method("forkserver", force=True)
+    yield
+    multiprocessing.set_start_method(None, force=True)
+
+
+@pytest.mark.usefixtures("unforked")
+def test_workers_need_not_be_forked() -> None:
+    dataset = drawn(scenes=5, size=20, augment=augmentations(rotation=5, brightness=0.2, cutout=0.3))
+    found = [list(batches(dataset, Positions(Share(2), 0, 2), workers, CPU)) for workers in (0, 1)]
+    assert [len(of_run) for of_run in found] == [2, 2]
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a.content, b.content)
 
 
 def test_augmentation_is_a_function_of_its_seed() -> None:

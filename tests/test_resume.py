@@ -24,7 +24,8 @@ from engine.checkpoint import (
 )
 from engine.logger import read_log
 from engine.signals import StopRequest
-from tests.conftest import ROOT, TINY, call, start, train_tiny
+from tests.conftest import ROOT, TINY, call, train_tiny
+from tests.processes import start
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -57,7 +58,7 @@ def status(run: Path) -> dict:
 
 
 def tiny_process(run: Path, *settings: str, **environment: str):
-    return start("train", ROOT / "configs/demo.yaml", f"run={run}", *TINY, *settings, **environment)
+    return start(ROOT / "train.py", ROOT / "configs/demo.yaml", f"run={run}", *TINY, *settings, **environment)
 
 
 def wait_for(condition, process, seconds: float = 60) -> None:

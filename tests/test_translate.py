@@ -14,7 +14,8 @@ from PIL import Image
 
 from models import load_translator
 from tests.broken_files import encoded, picture
-from tests.conftest import call, start
+from tests.conftest import ROOT, call
+from tests.processes import start
 
 SIZES = {
     "plain.png": (32, 32),
@@ -205,7 +206,7 @@ def test_killed_with_9_no_half_file_has_a_final_name_and_the_rest_follows(tiny_r
     for i in range(60):
         picture(100, 76, seed=i).save(tmp_path / f"in/{i:02}.png")
     out = tmp_path / "out"
-    process = start("translate", tiny_run, tmp_path / "in", out)
+    process = start(ROOT / "translate.py", tiny_run, tmp_path / "in", out)
     while len(list(out.glob("[0-9]*.png"))) < 3 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
