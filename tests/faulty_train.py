@@ -3,8 +3,8 @@
 FAULTS are some of the table below, divided by commas: the first for the first start, the next for when torchrun starts
 the processes again, and so on. RECORDS is a folder: after each of its steps every process adds a line there, to
 RANK.jsonl: the step, the pictures, a checksum of the weights; and status.jsonl gets what a run's status is when it is
-started. A fault happens after STEP, and whoever causes it waits for its effect: so no test depends on how fast the
-machine is.
+started. A fault happens when all have written down STEP, and whoever causes it waits for its effect: so no test depends
+on how fast the machine is.
 """
 
 import itertools
@@ -24,6 +24,7 @@ import models.cyclegan  # noqa: E402
 import train  # noqa: E402
 from engine.checkpoint import fingerprint  # noqa: E402
 from engine.exits import run_script  # noqa: E402
+from engine.logger import read_log  # noqa: E402
 from engine.signals import StopRequest  # noqa: E402
 from engine.step import Stepper  # noqa: E402
 from tests.full_disk import FullDisk  # noqa: E402
@@ -32,6 +33,7 @@ RANK = int(os.environ.get("RANK", "0"))
 LAST = int(os.environ.get("WORLD_SIZE", "1")) - 1
 ATTEMPT = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 AT = int(sys.argv[1])
+RECORDS = Path(sys.argv[3])
 PATIENCE = 60.0  # seconds
 BAD = {2: ("loss", float("nan")), 4: ("loss", float("inf")), 6: ("gradient", float("nan"))}  # by step
 ALWAYS_BAD = 8  # this step and all after it
@@ -43,11 +45,23 @@ AfterStep = Callable[[int], None]
 def nothing(step: int) -> None: ...
 
 
+def wait_until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def last_recorded(rank: int) -> int:
+    rows = read_log(RECORDS / f"{rank}.jsonl")
+    return rows[-1]["step"] if rows else 0
+
+
 def at(happen: Callable[[], None], rank: int = LAST) -> AfterStep:
     """In one process."""
 
     def after_step(step: int) -> None:
         if (step, RANK) == (AT, rank):
+            wait_until(lambda: all(last_recorded(rank) == step for rank in range(LAST + 1)))
             happen()
 
     return after_step
@@ -66,9 +80,7 @@ def send(number: signal.Signals, process: Callable[[], int]) -> Callable[[], Non
 
     def happen() -> None:
         os.kill(process(), number)
-        end = time.monotonic() + PATIENCE
-        while not heard and time.monotonic() < end:
-            time.sleep(0.01)
+        wait_until(lambda: heard)
         heard.clear()
 
     return happen
@@ -146,7 +158,7 @@ FAULTS: dict[str, Callable[[], AfterStep]] = {
 }
 
 
-def record_steps(folder: Path, after_step: AfterStep) -> None:
+def record_steps(after_step: AfterStep) -> None:
     """Write down every step, and what it left; then the fault has its turn."""
     honest = Stepper.step
 
@@ -155,24 +167,24 @@ def record_steps(folder: Path, after_step: AfterStep) -> None:
         names = [name for batch in batches for name in batch.content_names]
         weights = fingerprint({name: weight.data for name, weight in stepper.method.named_parameters()})
         row = {"step": number + 1, "process": os.getpid(), "names": names, "weights": weights}
-        with open(folder / f"{RANK}.jsonl", "a") as file:
+        with open(RECORDS / f"{RANK}.jsonl", "a") as file:
             file.write(json.dumps(row) + "\n")
         after_step(number + 1)
 
     Stepper.step = step
 
 
-def record_status(file: Path) -> None:
+def record_status() -> None:
     run = next(Path(word.removeprefix("run=")) for word in sys.argv if word.startswith("run="))
     status, saved = run / "status.json", sorted(path.name for path in run.glob("checkpoints/*.pt"))
     if RANK == 0 and status.exists():
-        with open(file, "a") as rows:
+        with open(RECORDS / "status.jsonl", "a") as rows:
             rows.write(json.dumps(json.loads(status.read_text()) | {"saved": saved}) + "\n")
 
 
 if __name__ == "__main__":
-    faults, records = sys.argv[2].split(","), Path(sys.argv[3])
+    faults = sys.argv[2].split(",")
     del sys.argv[1:4]
-    record_status(records / "status.jsonl")
-    record_steps(records, FAULTS[dict(enumerate(faults)).get(ATTEMPT, "none")]())
+    record_status()
+    record_steps(FAULTS[dict(enumerate(faults)).get(ATTEMPT, "none")]())
     run_script(train.main)

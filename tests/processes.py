@@ -99,6 +99,7 @@ def _become(words: list[str], environment: Mapping[str, str], output: str | None
         sys.stdout.reconfigure(write_through=True)
     if words[0] == "-m":
         _let_torchrun_fork()
+        sys.modules.pop(words[1], None)  # runpy warns of modules that are there already
         sys.argv = words[1:]
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
     else:
