@@ -1,94 +1,130 @@
 """Translate pictures with a trained run: a file or a folder -> a file or a folder.
 
     translate.py runs/demo photographs/ paintings/
+    translate.py runs/demo 'photographs/**/*.jpg' paintings/ --format png --max-side 2048
+    find photographs -newer paintings | translate.py runs/demo - paintings/
     translate.py runs/demo paintings/ photographs/ --direction painting2photo
     translate.py configs/gatys.yaml photographs/ paintings/ --style starry-night.jpg
     translate.py runs/adain photographs/ paintings/ --style a.jpg b.jpg --mask left.png right.png
     translate.py latest_net_G.pth photographs/ paintings/
+    torchrun --nproc-per-node=4 translate.py runs/demo photographs/ paintings/
 
 Nested folders are mirrored, names and sizes are kept. Pictures that are there already are skipped, so the same
-command goes on where it was stopped. A bad file costs only itself: it is listed in failures.csv (exit code 3).
-Official weights are files of junyanz/pytorch-CycleGAN-and-pix2pix (latest_net_G.pth, latest_net_G_A.pth,
-latest_net_G_B.pth); each holds one direction.
+command goes on where it was stopped, and several processes share one output folder. A bad file costs only itself: it
+is listed in failures.csv (exit code 3). Official weights are files of junyanz/pytorch-CycleGAN-and-pix2pix
+(latest_net_G.pth, latest_net_G_A.pth, latest_net_G_B.pth); each holds one direction.
 """
 
 import argparse
-import csv
-from collections.abc import Callable, Iterator
-from itertools import groupby
+import json
+import sys
+import time
 from pathlib import Path
 
 from engine.command_line import Parser
-from engine.exits import DONE, SOME_FAILED, UserError, run_script
+from engine.exits import DONE, UserError, printable, run_script
 from models.options import PRESERVED_COLOURS
 
-HEADER = ("picture", "reason")
-PRESERVE = (
+KEEP_COLOR = (
     "keep the photograph's colours: take the translation's luminance alone (the default of the two), or give the "
     "paintings the photograph's colours first (moments)"
 )
 MASK = "one for each of --style, white where it is shown: a picture, or a folder of them under the photographs' names"
-FAILURES = ("failures.csv", *(f"failures-{i}.csv" for i in range(1, 1000)))  # the first that is not somebody else's
 
 
 def main() -> int:
     arguments = parse_arguments()
-    if arguments.batch_size < 1:
-        raise UserError("--batch-size must be at least 1")
-    if not 0 <= arguments.alpha <= 1:
-        raise UserError(f"--alpha {arguments.alpha}: must be 0 to 1")
-    if arguments.mask and len(arguments.mask) != len(arguments.style):
-        raise UserError(f"--mask: {len(arguments.mask)} masks for {len(arguments.style)} styles; one for each")
-    if missing := [path for path in arguments.mask if not path.exists()]:
-        raise UserError(f"--mask {missing[0]}: no such picture or folder")
-    from data.outputs import make_folders, plan_outputs
+    check(arguments)
+    from engine.distributed import join_team
 
-    jobs = plan_outputs(arguments.input, arguments.output)
-    open_jobs = [job for job in jobs if arguments.overwrite or not job.target.exists()]
-    make_folders(open_jobs)
-    return translate_all(jobs, open_jobs, arguments)
+    with join_team() as team, team.one_voice():
+        return translate(arguments, team)
 
 
-def translate_all(jobs: list, open_jobs: list, arguments: argparse.Namespace) -> int:
-    """Do the open ones of the jobs and sum up, also when interrupted; returns the exit code."""
-    results = iter(())
-    if open_jobs:
-        from engine.progress import say
-        from models import load_translator
-        from models.style import check_masks
+def translate(arguments: argparse.Namespace, team) -> int:
+    """Plan, do what is not there yet, and sum up, also when interrupted; returns the exit code."""
+    from engine.progress import say
+    from engine.signals import StopRequest
+    from translation.folder import Tally, clock_of, not_there
+    from translation.plan import check_room, make_folders, plan_outputs
+    from translation.summary import sum_up
 
-        check_masks(arguments.mask)
-        translator = load_translator(
-            arguments.run,
-            arguments.direction,
-            arguments.device,
-            arguments.style,
-            read_weights(arguments.style_weights),
-            arguments.alpha,
-            arguments.set,
-        )
-        if arguments.preserve_color == "moments" and not translator.styles:
-            raise UserError("--preserve-color moments: changes the colours of --style, of which none is taken here")
-        if translator.method.described:
-            say(translator.method.described)
-        results = translate(translator, open_jobs, arguments)
-    failures: list[tuple[str, str]] = []
-    done = 0
-    try:
-        for job, problem in results:
-            failures += [(job.name, problem)] if problem else []
-            done += not problem
-    finally:
-        left = len(open_jobs) - done - len(failures)
-        there = len(jobs) - len(open_jobs)
-        hint = " (--overwrite replaces them)" if there else ""
-        write_failures(arguments.output, failures)
-        print(
-            f"{done} translated, {there} there already{hint}, {len(failures)} failed"
-            + (f", {left} left" if left else "")
-            + f": {arguments.output}"
-        )
-    return SOME_FAILED if failures else DONE
+    listed = sys.stdin.buffer if "-" in arguments.inputs else None
+    jobs = team.once(lambda: plan_outputs(arguments.inputs, arguments.output, arguments.format, listed))
+    open_jobs = jobs if arguments.overwrite else team.once(lambda: not_there(jobs))
+    if arguments.dry_run:
+        return team.once(lambda: show_plan(jobs, open_jobs, arguments))
+    began, tally = time.monotonic(), Tally()
+    with StopRequest(of_team=team.size > 1) as stop:
+        if open_jobs:
+            team.once(lambda: make_folders(open_jobs))
+            team.once(lambda: check_room(open_jobs, arguments.output))
+            since = team.once(lambda: clock_of(open_jobs[0].target.parent) if arguments.overwrite else None)
+            own = len(open_jobs) * team.rank // team.size  # where this process begins; it ends with the others' shares
+            tally = translate_jobs(open_jobs[own:] + open_jobs[:own], since, arguments, stop)
+        tallies = team.all((tally, stop.signal))
+    seconds = time.monotonic() - began
+    summary = team.once(lambda: sum_up(jobs, open_jobs, tallies, arguments.output, seconds))
+    if team.leads:
+        *more, line = summary.lines(arguments.overwrite)
+        for each in more:
+            say(each)
+        print(json.dumps(summary.values()) if arguments.json else printable(line))
+    return summary.exit_code
+
+
+def translate_jobs(jobs: list, since: float | None, arguments: argparse.Namespace, stop):
+    """Load the model and do the jobs; returns their Tally."""
+    from engine.progress import progress, say
+    from models import load_translator
+    from models.style import check_masks
+    from translation.finish import Finish, SizeRule
+    from translation.folder import Folder, HowToSave, threads_for
+    from translation.painter import Painter
+
+    check_masks(arguments.mask)
+    translator = load_translator(
+        arguments.run,
+        arguments.direction,
+        arguments.device,
+        arguments.style,
+        read_weights(arguments.style_weights),
+        arguments.alpha,
+        arguments.set,
+    )
+    if arguments.keep_color == "moments" and not translator.styles:
+        raise UserError("--keep-color moments: changes the colours of --style, of which none is taken here")
+    if translator.method.described:
+        say(translator.method.described)
+    size = SizeRule(arguments.max_side, translator.config.data.size if arguments.resize_to_training_size else 0)
+    finish = Finish(arguments.blend, arguments.keep_luminance, side_by_side=arguments.side_by_side)
+    how = HowToSave(
+        batch_size_for(translator, arguments), arguments.threads or threads_for(), arguments.quality, since, size
+    )
+    with progress(len(jobs), "picture", f"translate {translator.direction}") as bar:
+
+        def told(job, problem: str) -> None:
+            if problem:
+                say(f"failed: {job.name}: {problem}")
+            bar.update()
+
+        def optimising(done: int, total: int, losses: dict[str, float]) -> None:
+            if stop.signal:
+                raise KeyboardInterrupt
+            parts = " ".join(f"{name} {value:.3g}" for name, value in losses.items())
+            bar.set_postfix_str(f"iteration {done}/{total} {parts}", refresh=False)
+            bar.update(0)
+
+        painter = Painter(translator, finish, arguments.keep_color, arguments.mask, optimising)
+        folder = Folder(painter, how, stop, told)
+        folder.translate(jobs)
+    return folder.tally
+
+
+def batch_size_for(translator, arguments: argparse.Namespace) -> int:
+    if arguments.mask:
+        return 1  # a photograph's masks are of any size
+    return arguments.batch_size or (8 if translator.device.type == "cuda" and not translator.method.optimizes else 1)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -99,21 +135,60 @@ def parse_arguments() -> argparse.Namespace:
         help="a run folder of train.py, one of its checkpoints, the recipe of an untrained method, or official weights "
         "of CycleGAN (.pth)",
     )
-    parser.add_argument("input", metavar="INPUT", type=Path, help="a picture or a folder, searched with its subfolders")
+    parser.add_argument(
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        help="a picture, a folder, searched with its subfolders, a pattern, or - for a list on standard input",
+    )
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="a folder; for one picture also a file")
     parser.add_argument("--direction", help="photo2painting (default) or painting2photo")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
-    parser.add_argument("--batch-size", type=int, default=1, help="pictures of one size translated together")
-    parser.add_argument("--style", nargs="+", default=(), metavar="FILE|FOLDER", help="paintings whose style is taken")
-    parser.add_argument("--style-weights", default="", metavar="0.7,0.3", help="one for each of --style")
-    parser.add_argument("--alpha", type=float, default=1.0, help="0 to 1, how much of the style, for AdaIN (1)")
-    parser.add_argument("--mask", nargs="+", default=(), type=Path, metavar="FILE|FOLDER", help=MASK)
-    parser.add_argument(
-        "--preserve-color", nargs="?", const="luminance", default="", choices=PRESERVED_COLOURS, help=PRESERVE
-    )
-    parser.add_argument("--set", nargs="+", default=(), metavar="key=value", help="changes of a recipe")
+    parser.add_argument("--batch-size", type=int, help="pictures of one size translated together (CPU 1, GPU 8)")
+    parser.add_argument("--threads", type=int, default=0, help="that read, and as many that write (2 to 8)")
     parser.add_argument("--overwrite", action="store_true", help="replace translations that exist")
+    parser.add_argument("--dry-run", action="store_true", help="show what would become what, and translate nothing")
+    parser.add_argument("--json", action="store_true", help="the summary as one line of JSON")
+    style = parser.add_argument_group("style")
+    style.add_argument("--style", nargs="+", default=(), metavar="FILE|FOLDER", help="paintings whose style is taken")
+    style.add_argument("--style-weights", default="", metavar="0.7,0.3", help="one for each of --style")
+    style.add_argument("--alpha", type=float, default=1.0, help="0 to 1, how much of the style, for AdaIN (1)")
+    style.add_argument("--mask", nargs="+", default=(), type=Path, metavar="FILE|FOLDER", help=MASK)
+    style.add_argument("--set", nargs="+", default=(), metavar="key=value", help="changes of a recipe")
+    look = parser.add_argument_group("what comes out")
+    look.add_argument("--format", default="", choices=("png", "jpg", "webp"), help="(default: each picture's own)")
+    look.add_argument("--quality", type=int, default=0, help="1 to 100, of JPEG and WebP (95, and lossless)")
+    look.add_argument("--max-side", type=int, default=0, metavar="PX", help="reduce larger pictures to this first")
+    look.add_argument(
+        "--resize-to-training-size", action="store_true", help="bring the shorter side to that of training first"
+    )
+    look.add_argument("--blend", type=float, default=1.0, help="0 to 1, share of the translation in the picture (1)")
+    look.add_argument("--keep-luminance", action="store_true", help="the photograph's, with the translation's colours")
+    look.add_argument(
+        *("--keep-color", "--preserve-color"), nargs="?", const="luminance", default="",
+        choices=PRESERVED_COLOURS, help=KEEP_COLOR,
+    )  # fmt: skip
+    look.add_argument("--side-by-side", action="store_true", help="the photograph on the left of its translation")
     return parser.parse_args()
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """What is wrong whatever the pictures are; raises UserError."""
+    for name, least in {"batch_size": 1, "threads": 0, "max_side": 0, "quality": 0}.items():
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name.replace('_', '-')} {value}: must be at least {least}")
+    if arguments.quality > 100:
+        raise UserError(f"--quality {arguments.quality}: must be 1 to 100")
+    for name in ("alpha", "blend"):
+        if not 0 <= getattr(arguments, name) <= 1:
+            raise UserError(f"--{name} {getattr(arguments, name)}: must be 0 to 1")
+    if arguments.keep_luminance and arguments.keep_color == "luminance":
+        raise UserError("--keep-luminance --keep-color: both together leave the photograph as it is")
+    if arguments.mask and len(arguments.mask) != len(arguments.style):
+        raise UserError(f"--mask: {len(arguments.mask)} masks for {len(arguments.style)} styles; one for each")
+    if missing := [path for path in arguments.mask if not path.exists()]:
+        raise UserError(f"--mask {missing[0]}: no such picture or folder")
 
 
 def read_weights(text: str) -> list[float]:
@@ -123,107 +198,20 @@ def read_weights(text: str) -> list[float]:
         raise UserError(f"--style-weights {text}: numbers with commas between them, for example 0.7,0.3") from None
 
 
-def translate(translator, jobs: list, arguments: argparse.Namespace) -> Iterator[tuple]:
-    """Do the jobs; yields (job, what went wrong or "") for each."""
-    from engine.progress import progress, say
+def show_plan(jobs: list, open_jobs: list, arguments: argparse.Namespace) -> int:
+    from translation.plan import check_room
 
-    batch_size = 1 if arguments.mask else arguments.batch_size  # a photograph's masks are of any size
-    with progress(len(jobs), "picture", f"translate {translator.direction}") as bar:
-
-        def show(done: int, total: int, losses: dict[str, float]) -> None:
-            parts = " ".join(f"{name} {value:.3g}" for name, value in losses.items())
-            bar.set_postfix_str(f"iteration {done}/{total} {parts}", refresh=False)
-            bar.update(0)
-
-        for batch in same_size_batches(jobs, batch_size):
-            for job, problem in translate_batch(translator, batch, arguments, show):
-                if problem:
-                    say(f"failed: {job.name}: {problem}")
-                bar.update()
-                yield job, problem
-
-
-def same_size_batches(jobs: list, batch_size: int) -> Iterator[list[tuple]]:
-    """Runs of up to `batch_size` neighbouring jobs whose pictures are of one size, as (job, picture); a picture
-    that cannot be read comes alone, as (job, the error)."""
-    opened = ((job, open_or_error(job.source)) for job in jobs)
-    for _, group in groupby(opened, key=lambda pair: getattr(pair[1], "size", None)):
-        batch = []
-        for pair in group:
-            batch.append(pair)
-            if len(batch) == batch_size or isinstance(pair[1], Exception):
-                yield batch
-                batch = []
-        if batch:
-            yield batch
-
-
-def open_or_error(path: Path):
-    from data.images import PictureError, open_picture
-
-    try:
-        return open_picture(path)
-    except PictureError as error:
-        return error
-
-
-def translate_batch(translator, batch: list[tuple], arguments: argparse.Namespace, show: Callable) -> Iterator[tuple]:
-    """Translate and save pictures of one size; yields (job, what went wrong or ""). What is too large for the memory
-    together is tried one by one."""
-    import torch
-
-    from data.images import PictureError, normalise, save_picture, to_picture, to_tensor
-    from models.style import read_masks
-
-    if isinstance(batch[0][1], Exception):
-        yield batch[0][0], batch[0][1].reason
-        return
-    try:
-        pixels = normalise(torch.stack([to_tensor(picture) for _, picture in batch]))
-        masks = read_masks(arguments.mask, batch[0][0].name) if arguments.mask else ()
-        translations = translator.translate(pixels, arguments.preserve_color, masks, show).cpu()
-    except PictureError as error:
-        yield batch[0][0], f"mask {error}"
-        return
-    except RuntimeError as error:  # torch.OutOfMemoryError is one, and the CPU has no class of its own
-        if isinstance(error, torch.linalg.LinAlgError):
-            translations = torch.full((len(batch), 1, 1, 1), torch.nan)
-        elif isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-            translations = None
-        else:
-            raise
-    if translations is None and len(batch) > 1:
-        for one in batch:
-            yield from translate_batch(translator, [one], arguments, show)
-        return
-    if translations is None:
-        job, picture = batch[0]
-        yield job, f"out of memory at {picture.width} x {picture.height} px"
-        return
-    for (job, _), translation in zip(batch, translations, strict=True):
-        if not translation.isfinite().all():
-            yield job, "the translation is not finite: nothing is saved"
-            continue
-        try:
-            save_picture(to_picture(translation), job.target)
-            yield job, ""
-        except OSError as error:
-            yield job, f"could not be saved ({error.strerror or error})"
-
-
-def write_failures(output: Path, failures: list[tuple[str, str]]) -> None:
-    """failures.csv in the output folder says what failed in the last run; without failures there is none."""
-    folder = output if output.is_dir() else output.parent
-    path = next(path for name in FAILURES if not (path := folder / name).exists() or is_ours(path))
-    if failures:
-        with open(path, "w", newline="", errors="backslashreplace") as file:
-            csv.writer(file).writerows([HEADER, *failures])
-    elif path.exists():
-        path.unlink()
-
-
-def is_ours(path: Path) -> bool:
-    return path.read_text(errors="replace").startswith(",".join(HEADER))
+    needed, free = check_room(open_jobs, arguments.output)
+    there = len(jobs) - len(open_jobs)
+    pairs = [(printable(str(job.source)), printable(str(job.target))) for job in open_jobs]
+    if arguments.json:
+        print(json.dumps({"to_translate": pairs, "there": there, "bytes_needed": needed, "bytes_free": free}))
+        return DONE
+    for source, target in pairs:
+        print(f"{source} -> {target}")
+    room = f"about {needed / 1e9:.3g} GB are wanted, {free / 1e9:.3g} GB are free"
+    print(f"{len(pairs)} to translate, {there} there already; {room}")
+    return DONE
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # decoders allowed, whatever the extension
+ORIENTATION = 0x0112  # of EXIF: from 5 on a picture lies on its side
 MAX_PIXELS = 179_000_000  # checked in the header, before anything is decoded
 
 Image.init()  # else Pillow knows only five formats by heart
@@ -107,19 +108,34 @@ def decode(file: BinaryIO, path: str | Path, draft: int = 0) -> Image.Image:
     Raises:
         PictureError: whatever is wrong with the file.
     """
+    with opened(file, path) as image:
+        if draft and image.format == "JPEG":
+            image.draft(None, (2 * draft, 2 * draft))
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        return to_rgb(image)
+
+
+@contextlib.contextmanager
+def opened(file: BinaryIO, path: str | Path) -> Iterator[Image.Image]:
+    """A picture whose header is read; whatever is wrong with it, then or later in the block, is a PictureError that
+    names `path`."""
     try:
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise PictureError(path, f"{image.width} x {image.height} px is above {MAX_PIXELS} px")
-            if draft and image.format == "JPEG":
-                image.draft(None, (2 * draft, 2 * draft))
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return to_rgb(image)
+            yield image
     except PictureError:
         raise
     except Exception as error:  # a damaged file makes Pillow raise almost anything
         raise PictureError(path, _reason(error, file)) from error
+
+
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """Width and height in px of a picture, upright, by its header alone; raises PictureError."""
+    with naming(path), open_regular(path) as file, opened(file, path) as image:
+        width, height = image.size
+        return (height, width) if image.getexif().get(ORIENTATION, 1) >= 5 else (width, height)
 
 
 def upright_size(file: BinaryIO, decoded: Image.Image) -> tuple[int, int]:
@@ -154,14 +170,16 @@ def _to_8_bits(values: np.ndarray, mode: str) -> np.ndarray:
     return np.rint(scaled * 255).astype(np.uint8)
 
 
-def save_picture(image: Image.Image, path: Path) -> None:
+def save_picture(image: Image.Image, path: Path, quality: int = 0) -> None:
     """Write in the format of the extension, under a temporary name first: `path` is there whole or not at all.
 
-    JPEG at quality 95, WebP lossless; other formats by their defaults.
+    Args:
+        quality: 1 to 100, of JPEG and WebP; 0 is 95 for JPEG and lossless for WebP. Other formats lose nothing.
     """
-    settings = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"lossless": True}}
+    lossy = {"quality": quality or 95}
+    settings = {".jpg": lossy, ".jpeg": lossy, ".webp": lossy if quality else {"lossless": True}}
     # Short, whatever the name: one of 255 bytes is allowed.
-    temporary = path.with_name(f".{_digest(path.name)}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{temporary_stem(path)}.{os.getpid()}.tmp{path.suffix}")
     try:
         image.save(temporary, **settings.get(path.suffix.lower(), {}))
         os.replace(temporary, path)
@@ -191,8 +209,9 @@ def is_leftover(name: str) -> bool:
     return re.fullmatch(r"\.[0-9a-f]{12}\.\d+\.tmp\.\w+", name) is not None
 
 
-def _digest(name: str) -> str:
-    return hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
+def temporary_stem(path: Path) -> str:
+    """What the name of a temporary file beside `path` begins with, after a dot."""
+    return hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]
 
 
 def to_tensor(image: Image.Image | np.ndarray) -> Tensor:

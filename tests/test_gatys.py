@@ -258,5 +258,5 @@ def test_a_trained_method_takes_no_style_and_no_recipe(folder: Path, tiny_run: P
     assert call("translate", ROOT / "configs/cyclegan.yaml", folder / "in/a.png", target) == USER_ERROR
     assert "has to be trained" in capsys.readouterr().err
     assert call("translate", tiny_run, folder / "in/a.png", target, "--preserve-color", "moments") == USER_ERROR
-    assert "--preserve-color moments: changes the colours of --style" in capsys.readouterr().err
+    assert "--keep-color moments: changes the colours of --style" in capsys.readouterr().err
     assert call("translate", tiny_run, folder / "in/a.png", target, "--preserve-color") == DONE

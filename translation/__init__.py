@@ -1,0 +1,1 @@
+"""What happens to pictures around a trained network: folders, large pictures, video, and models that leave home."""

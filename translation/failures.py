@@ -1,0 +1,72 @@
+"""failures.csv in the output folder: what could not be translated, and why."""
+
+import csv
+import fcntl
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from engine.atomic import write_atomically
+from translation.plan import Job
+
+HEADER = ["picture", "reason", "file"]
+NAMES = ("failures.csv", *(f"failures-{i}.csv" for i in range(1, 1000)))  # the first that is not somebody else's
+ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # names are bytes
+
+
+def update_failures(folder: Path, jobs: Sequence[Job], failed: Mapping[str, str]) -> tuple[int, Path]:
+    """Bring the list up to date. A row goes when its picture has been translated since, by whatever process, or its
+    file is gone; so several processes, and runs that were killed, end with the list that one run alone would write.
+    Without rows there is no list.
+
+    Args:
+        failed: reasons by name, of what this process has tried.
+
+    Returns how many of `jobs` failed, and where the list is.
+    """
+    ours = {job.name: job for job in jobs}
+    with _locked(folder):
+        path = next(path for name in NAMES if not (path := folder / name).exists() or _is_ours(path))
+        rows = {row[0]: row for row in _read(path) if _stands(row, ours)}
+        rows |= {name: [name, reason, os.path.abspath(ours[name].source)] for name, reason in failed.items()}
+        if rows:
+            write_atomically(path, _table(rows[name] for name in sorted(rows)).encode(**ENCODING))
+        else:
+            path.unlink(missing_ok=True)
+    return sum(name in ours for name in rows), path
+
+
+def _stands(row: list[str], ours: Mapping[str, Job]) -> bool:
+    job = ours.get(row[0])
+    return os.path.exists(row[2]) and not (job and job.target.exists())
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time, where the file system knows locks."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path) -> list[list[str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="", **ENCODING) as file:
+        return [row for row in csv.reader(file) if len(row) == len(HEADER) and row != HEADER]
+
+
+def _table(rows: Iterator[list[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows([HEADER, *rows])
+    return text.getvalue()
+
+
+def _is_ours(path: Path) -> bool:
+    return path.read_text(errors="replace").startswith(",".join(HEADER[:2]))
