@@ -78,6 +78,7 @@ def translate_jobs(jobs: list, since: float | None, arguments: argparse.Namespac
     from engine.progress import progress, say
     from models import load_translator
     from models.style import check_masks
+    from translation.fast import make_fast
     from translation.finish import Finish, SizeRule
     from translation.folder import Folder, HowToSave, threads_for
     from translation.painter import Painter
@@ -96,6 +97,7 @@ def translate_jobs(jobs: list, since: float | None, arguments: argparse.Namespac
         raise UserError("--keep-color moments: changes the colours of --style, of which none is taken here")
     if translator.method.described:
         say(translator.method.described)
+    make_fast(translator, arguments.precision, arguments.compile)
     size = SizeRule(arguments.max_side, translator.config.data.size if arguments.resize_to_training_size else 0)
     finish = Finish(arguments.blend, arguments.keep_luminance, side_by_side=arguments.side_by_side)
     how = HowToSave(
@@ -115,16 +117,18 @@ def translate_jobs(jobs: list, since: float | None, arguments: argparse.Namespac
             bar.set_postfix_str(f"iteration {done}/{total} {parts}", refresh=False)
             bar.update(0)
 
-        painter = Painter(translator, finish, arguments.keep_color, arguments.mask, optimising)
+        painter = Painter(translator, finish, arguments.keep_color, arguments.mask, optimising, arguments.precision)
         folder = Folder(painter, how, stop, told)
         folder.translate(jobs)
     return folder.tally
 
 
 def batch_size_for(translator, arguments: argparse.Namespace) -> int:
-    if arguments.mask:
-        return 1  # a photograph's masks are of any size
-    return arguments.batch_size or (8 if translator.device.type == "cuda" and not translator.method.optimizes else 1)
+    """On a CPU batches are no faster, and one by one the same picture gives the same bytes in any company; and a
+    photograph's masks are of any size."""
+    if arguments.mask or (translator.device.type == "cpu" and not translator.method.optimizes):
+        return 1
+    return arguments.batch_size or (1 if translator.method.optimizes else 8)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -144,7 +148,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="a folder; for one picture also a file")
     parser.add_argument("--direction", help="photo2painting (default) or painting2photo")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
-    parser.add_argument("--batch-size", type=int, help="pictures of one size translated together (CPU 1, GPU 8)")
+    parser.add_argument("--batch-size", type=int, help="pictures of one size translated together, on a GPU (8)")
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "tf32", "bf16"), help="of the network (fp32)")
+    parser.add_argument("--compile", action="store_true", help="torch.compile, for the sizes that come often")
     parser.add_argument("--threads", type=int, default=0, help="that read, and as many that write (2 to 8)")
     parser.add_argument("--overwrite", action="store_true", help="replace translations that exist")
     parser.add_argument("--dry-run", action="store_true", help="show what would become what, and translate nothing")

@@ -32,7 +32,7 @@ class Accelerated:
         self.method = method
         self.precision = options.precision
         self.deterministic = options.deterministic
-        self.plain = {name: child for name, child in method.named_children() if _is_network(child)}
+        self.plain = {name: child for name, child in method.named_children() if is_network(child)}
         torch.backends.cudnn.benchmark = not options.deterministic
         if options.recompute:
             _recompute(method)
@@ -63,11 +63,11 @@ class Accelerated:
     def _wrap(self, name: str, options: TrainConfig, device: torch.device, team: Team) -> nn.Module:
         network = wrapped = self.plain[name]
         if options.precision == "bf16" or options.channels_last:
-            wrapped = _Mixed(wrapped, device.type, options.precision == "bf16", options.channels_last)
+            wrapped = Mixed(wrapped, device.type, options.precision == "bf16", options.channels_last)
         if options.compile and name in self.method.differentiated_twice:
             say(f"train.compile: {name} is differentiated twice, which cannot be compiled; it stays as it is")
         elif options.compile:
-            wrapped = _Compiled(wrapped, name)
+            wrapped = Compiled(wrapped, name)
         if team.size > 1 and any(weight.requires_grad for weight in network.parameters()):
             wrapped = team.share_gradients(wrapped)
         return wrapped
@@ -107,11 +107,11 @@ def prepare_determinism() -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # for finding bugs; it costs time
 
 
-def _is_network(module: nn.Module) -> bool:
+def is_network(module: nn.Module) -> bool:
     return next(module.parameters(), None) is not None or next(module.buffers(), None) is not None
 
 
-class _Mixed(nn.Module):
+class Mixed(nn.Module):
     """A network in bf16 where torch deems it safe; what comes out is fp32, so that losses are."""
 
     def __init__(self, network: nn.Module, device: str, bf16: bool, channels_last: bool):
@@ -127,7 +127,7 @@ class _Mixed(nn.Module):
         return _each_tensor(found, torch.Tensor.float)
 
 
-class _Compiled(nn.Module):
+class Compiled(nn.Module):
     """A network compiled when it is first called, which is told; where it cannot be, it is called as it is, and a line
     says so."""
 
@@ -153,16 +153,16 @@ class _Compiled(nn.Module):
             found = self.network(*inputs)  # an error that is the network's own is raised here
             self.call = self.network
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            say(f"train.compile: {self.name} cannot be compiled ({reason.strip()[:200]}); it goes on as it is")
+            say(f"torch.compile: {self.name} cannot be compiled ({reason.strip()[:200]}); it goes on as it is")
             return found
 
     def _warm_up(self, inputs: tuple[object, ...]) -> object:
-        """The first call; batches of other sizes are compiled later, in the first steps."""
-        say(f"train.compile: compiling {self.name}, forward and backward")
+        """The first call; for batches of other sizes it is compiled when they come."""
+        say(f"torch.compile: compiling {self.name}")
         began = time.perf_counter()
         found = self.call(*inputs)
         self.is_warm = True
-        say(f"train.compile: {self.name} is compiled, {time.perf_counter() - began:.0f} s")
+        say(f"torch.compile: {self.name} is compiled, {time.perf_counter() - began:.0f} s")
         return found
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.broken_files import picture
 from tests.conftest import ROOT, TINY, call
+from tests.test_imports import PACKAGES
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = {kind: re.findall(rf"```{kind}\n(.*?)```", README, re.DOTALL) for kind in ("sh", "python")}
@@ -59,9 +60,7 @@ def test_every_file_that_the_documents_name_exists() -> None:
 def test_the_rooms_of_contributing_are_the_rooms_there_are() -> None:
     tree = re.search(r"## The rooms\n\n```\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL).group(1)
     named = set(re.findall(r"\w+\.py", tree))
-    present = {
-        path.name for package in ("data", "models", "metrics", "engine") for path in (ROOT / package).rglob("*.py")
-    }
+    present = {path.name for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     drawing = {path.name for path in (ROOT / "data/drawing").glob("*.py")}
     assert present - drawing - named == set()
     assert named - present - {"train.py", "evaluate.py", "translate.py", "prepare.py"} == set()

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from data.images import PictureError, denormalise, normalise, to_tensor
+from engine.accelerate import arithmetic
 from engine.device import is_out_of_memory
 from models.method import Progress
 from models.style import read_masks
@@ -22,7 +23,8 @@ NOT_FINITE = "the translation is not finite: nothing is saved"
 class Painter:
     """A translator, and what is wanted of its translations besides.
 
-    preserve_color: see Translator.translate; masks: files or folders, one for each style.
+    preserve_color: see Translator.translate; masks: files or folders, one for each style; precision: of a GPU's
+    arithmetic.
     """
 
     translator: Translator
@@ -30,6 +32,7 @@ class Painter:
     preserve_color: str = ""
     masks: Sequence[Path] = ()
     progress: Progress | None = None
+    precision: str = "fp32"
 
     def paint(self, photographs: Sequence[Image.Image], names: Sequence[str]) -> Iterator[Image.Image | str]:
         """The translation of each of some RGB photographs of one size, or why there is none. What is too large for the
@@ -55,7 +58,8 @@ class Painter:
         return iter([f"out of memory at {width} x {height} px"])
 
     def _translate(self, photographs: Tensor, masks: Sequence[Tensor]) -> Tensor:
-        translations = self.translator.translate(photographs, self.preserve_color, masks, self.progress)
+        with arithmetic(self.precision):
+            translations = self.translator.translate(photographs, self.preserve_color, masks, self.progress)
         return self.finish(photographs, translations)
 
 
