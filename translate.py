@@ -215,7 +215,7 @@ def show_plan(jobs: list, open_jobs: list, arguments: argparse.Namespace) -> int
         return DONE
     for source, target in pairs:
         print(f"{source} -> {target}")
-    room = f"about {needed / 1e9:.3g} GB are wanted, {free / 1e9:.3g} GB are free"
+    room = f"about {needed / 1e6:,.1f} MB are wanted, {free / 1e6:,.1f} MB are free"
     print(f"{len(pairs)} to translate, {there} there already; {room}")
     return DONE
 

@@ -78,6 +78,8 @@ def start(*words: str | Path, **environment: str) -> Started:
     """
     preload()
     output = TemporaryDirectory()
+    for name in OUTPUT:
+        Path(output.name, name).touch()
     arguments = ([str(word) for word in words], os.environ | environment, output.name)
     return Started(multiprocessing.get_context("forkserver").Process(target=_become, args=arguments), output)
 
@@ -90,7 +92,7 @@ def _become(words: list[str], environment: Mapping[str, str], output: str | None
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for descriptor, name in enumerate(OUTPUT if output else (), start=1):
-        os.dup2(os.open(Path(output, name), os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+        os.dup2(os.open(Path(output, name), os.O_WRONLY | os.O_APPEND), descriptor)
     os.chdir(ROOT)
     os.environ.clear()
     os.environ.update(environment)

@@ -185,5 +185,5 @@ def check_room(jobs: Sequence[Job], target: Path) -> tuple[int, int]:
     folder = next(path for path in (target, *target.absolute().parents) if path.is_dir())
     needed, free = room_needed(jobs), shutil.disk_usage(folder).free
     if needed > 2 * free:
-        raise UserError(f"{target}: the translations take about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
+        raise UserError(f"{target}: the translations take about {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free")
     return needed, free
