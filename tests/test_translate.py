@@ -1,4 +1,22 @@
-"""Translating folders: nothing lost, nothing overwritten, every picture at its own size."""
+"""Translating folders: nothing lost, nothing overwritten, every picture at its own size.
+
+| row | what happens | test |
+|---|---|---|
+| R1 | the output exists; input and output are one | here: test_what_exists_is_skipped..., test_a_users_mistake... |
+| R2 | interrupted, killed | here: test_killed_with_9_...; test_translate_many: test_killed_again_and_again_... |
+| R3 | read-only, full disk | here: test_a_read_only_output_...; test_translate_many: test_a_full_disk_... |
+| R4 | nested folders, collisions | here: test_the_tree_is_mirrored_...; test_translate_plan |
+| R5, R6 | odd and tiny sizes | here: test_the_tree_is_mirrored_and_sizes_and_names_are_kept |
+| R7 | very large pictures | test_large |
+| R8 | transparency | test_translate_look: test_transparency_is_laid_over_the_translation_again |
+| R9 | EXIF, ICC | here: test_exif_...; test_translate_look: test_colours_come_to_srgb_... |
+| R10 | a bad file | here: test_bad_files_are_listed_and_the_rest_is_done |
+| R11 | 16 bits, animations | test_translate_look: test_a_palettes_...; test_reading |
+| R12 | wrong checkpoint, wrong direction | here: test_a_users_mistake_is_code_2_and_one_line |
+| R13 | two processes on one folder | test_translate_many: test_independent_processes_share_a_folder |
+| R14 | Ctrl-C | test_translate_many: test_ctrl_c_ends_with_a_summary_and_130_... |
+| D1 to D22 | files of every kind, translated | test_translate_odd |
+"""
 
 import csv
 import hashlib

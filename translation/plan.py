@@ -95,10 +95,10 @@ def _listed(listed: BinaryIO | None) -> Iterator[str]:
 
 
 def _below(folder: Path, target: Path) -> Iterator[str]:
-    inside = target.resolve()
+    inside, around = (os.path.join(os.path.realpath(path), "") for path in (target, folder))
     names = find_pictures(folder)
-    if folder.resolve() in inside.parents:
-        names = [name for name in names if inside not in (folder / name).resolve().parents]
+    if inside.startswith(around) and inside != around:
+        names = [name for name in names if not os.path.realpath(folder / name).startswith(inside)]
     if not names:
         raise DataError(f"{folder}: no pictures found (looked for {' '.join(EXTENSIONS)})")
     yield from (str(folder / name) for name in names)
@@ -125,10 +125,10 @@ def _with_extension(name: str, form: str) -> str:
 
 
 def _checked(jobs: list[Job]) -> list[Job]:
-    sources = {job.source.resolve(): job for job in jobs}
-    targets: dict[Path, Job] = {}
+    sources = {os.path.realpath(job.source) for job in jobs}
+    targets: dict[str, Job] = {}
     for job in jobs:
-        target = job.target.resolve()
+        target = os.path.realpath(job.target)
         if target in sources:
             raise DataError(f"{job.target}: is both input and output; choose another output folder")
         if target in targets:
