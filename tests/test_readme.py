@@ -60,7 +60,9 @@ def test_the_rooms_of_contributing_are_the_rooms_there_are() -> None:
     tree = re.search(r"## The rooms\n\n```\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL).group(1)
     named = set(re.findall(r"\w+\.py", tree))
     present = {
-        path.name for package in ("data", "models", "metrics", "engine") for path in (ROOT / package).rglob("*.py")
+        path.name
+        for package in ("data", "models", "metrics", "engine", "translation")
+        for path in (ROOT / package).rglob("*.py")
     }
     drawing = {path.name for path in (ROOT / "data/drawing").glob("*.py")}
     assert present - drawing - named == set()
