@@ -155,12 +155,12 @@ class VideoReader:
         zero, last, times = round(self.zero / tick), None, deque()
         by_order = self.container.format.name == "avi"  # which knows when a frame is decoded, and not when it is shown
         for packet in self.container.demux([self.stream, *self.copied]):
+            if packet.has_sidedata("encryption_info"):
+                raise VideoError(self.path, "is encrypted; a copy without protection is needed")
             if packet.stream_index != self.stream.index:
                 if packet.size:
                     yield packet
                 continue
-            if packet.has_sidedata("encryption_info"):
-                raise VideoError(self.path, "is encrypted; a copy without protection is needed")
             if packet.size:
                 times.append(packet.dts)
             try:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -166,6 +167,18 @@ def test_a_kill_leaves_no_file_of_the_final_name(tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGKILL
     left = sorted(path.name for path in tmp_path.iterdir() if path.name not in ("a.mp4", "kill.py"))
     assert all(is_leftover(name) for name in left)
+
+
+def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path) -> None:
+    film(tmp_path / "a.mp4", sounds=3)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))  # no file may be larger
+    try:
+        with pytest.raises(VideoError, match=r"b\.mp4: File too large"):
+            translate_video(same, tmp_path / "a.mp4", tmp_path / "b.mp4")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.listdir(tmp_path) == ["a.mp4"]
 
 
 def test_a_missing_library_is_said_with_its_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
