@@ -4,7 +4,6 @@ import os
 import re
 import resource
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import torch
 from data.images import is_leftover
 from data.source import DataError
 from data.video import VERSION, VideoError
-from tests.processes import ROOT
+from tests.processes import ROOT, start
 from tests.videos import SOUND_RATE, av, film, sine, times
 from translation.video import translate_video
 
@@ -158,13 +157,15 @@ def test_what_stops_the_work_leaves_no_file(tmp_path: Path, error: BaseException
 def test_a_kill_leaves_no_file_of_the_final_name(tmp_path: Path) -> None:
     film(tmp_path / "a.mp4")
     (tmp_path / "kill.py").write_text(
-        "import os, pathlib\nfrom translation.video import translate_video\n"
+        f"import os, pathlib, sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from translation.video import translate_video\n"
         "def translate(x, seen=[]):\n    seen.append(x)\n    return x if len(seen) < 3 else os.kill(os.getpid(), 9)\n"
-        "translate_video(translate, pathlib.Path('a.mp4'), pathlib.Path('b.mp4'), batch_size=2)\n"
+        f"folder = pathlib.Path({str(tmp_path)!r})\n"
+        "translate_video(translate, folder / 'a.mp4', folder / 'b.mp4', batch_size=2)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
-    done = subprocess.run([sys.executable, "kill.py"], cwd=tmp_path, env=environment)
-    assert done.returncode == -signal.SIGKILL
+    process = start(tmp_path / "kill.py")
+    process.wait(60)
+    assert process.returncode == -signal.SIGKILL
     left = sorted(path.name for path in tmp_path.iterdir() if path.name not in ("a.mp4", "kill.py"))
     assert all(is_leftover(name) for name in left)
 
