@@ -36,6 +36,8 @@ DOORS = {
     "PIL": ("data/", "engine/", "translation/", "models/translator.py", "models/style.py"),
     "albumentations": ("data/transforms.py",),
     "pyarrow": ("data/wikiart_shards.py",),
+    "av": ("data/video.py",),
+    "cv2": ("data/transforms.py", "metrics/optical_flow.py"),
     "torchvision": ("data/", "metrics/vgg_style.py", "metrics/perceptual.py"),
     "torchmetrics": ("metrics/",),
     "torch_fidelity": ("metrics/inception.py",),
