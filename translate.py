@@ -7,6 +7,7 @@
     translate.py configs/gatys.yaml photographs/ paintings/ --style starry-night.jpg
     translate.py runs/adain photographs/ paintings/ --style a.jpg b.jpg --mask left.png right.png
     translate.py latest_net_G.pth photographs/ paintings/
+    translate.py runs/demo holiday.mp4 painted.mp4
     torchrun --nproc-per-node=4 translate.py runs/demo photographs/ paintings/
 
 Nested folders are mirrored, names and sizes are kept. Pictures that are there already are skipped, so the same
@@ -36,9 +37,17 @@ def main() -> int:
     arguments = parse_arguments()
     check(arguments)
     from engine.distributed import join_team
+    from engine.progress import say
 
     with join_team() as team, team.one_voice():
-        return translate(arguments, team)
+        from translation.videos import left_alone, name_videos
+
+        if videos := name_videos(arguments.inputs):
+            return translate_named_videos(videos, arguments, team)
+        code = translate(arguments, team)
+        if team.leads and (number := left_alone(arguments.inputs)):
+            say(f"videos left alone: {number}; name them to have them translated")
+        return code
 
 
 def translate(arguments: argparse.Namespace, team) -> int:
@@ -76,11 +85,40 @@ def translate(arguments: argparse.Namespace, team) -> int:
 def translate_jobs(jobs: list, since: float | None, arguments: argparse.Namespace, stop):
     """Load the model and do the jobs; returns their Tally."""
     from engine.progress import progress, say
+    from translation.finish import SizeRule
+    from translation.folder import Folder, HowToSave, threads_for
+
+    def optimising(done: int, total: int, losses: dict[str, float]) -> None:
+        if stop.signal:
+            raise KeyboardInterrupt
+        parts = " ".join(f"{name} {value:.3g}" for name, value in losses.items())
+        bar.set_postfix_str(f"iteration {done}/{total} {parts}", refresh=False)
+        bar.update(0)
+
+    def told(job, problem: str) -> None:
+        if problem:
+            say(f"failed: {job.name}: {problem}")
+        bar.update()
+
+    painter = open_painter(arguments, optimising)
+    translator = painter.translator
+    size = SizeRule(arguments.max_side, translator.config.data.size if arguments.resize_to_training_size else 0)
+    how = HowToSave(
+        batch_size_for(translator, arguments), arguments.threads or threads_for(), arguments.quality, since, size
+    )
+    with progress(len(jobs), "picture", f"translate {translator.direction}") as bar:
+        folder = Folder(painter, how, stop, told)
+        folder.translate(jobs)
+    return folder.tally
+
+
+def open_painter(arguments: argparse.Namespace, optimising=None):
+    """Load the model; returns a translation.painter.Painter that does what the options say."""
+    from engine.progress import say
     from models import load_translator
     from models.style import check_masks
     from translation.fast import make_fast
-    from translation.finish import Finish, SizeRule
-    from translation.folder import Folder, HowToSave, threads_for
+    from translation.finish import Finish
     from translation.painter import Painter
 
     check_masks(arguments.mask)
@@ -98,29 +136,23 @@ def translate_jobs(jobs: list, since: float | None, arguments: argparse.Namespac
     if translator.method.described:
         say(translator.method.described)
     make_fast(translator, arguments.precision, arguments.compile)
-    size = SizeRule(arguments.max_side, translator.config.data.size if arguments.resize_to_training_size else 0)
     finish = Finish(arguments.blend, arguments.keep_luminance, side_by_side=arguments.side_by_side)
-    how = HowToSave(
-        batch_size_for(translator, arguments), arguments.threads or threads_for(), arguments.quality, since, size
-    )
-    with progress(len(jobs), "picture", f"translate {translator.direction}") as bar:
+    return Painter(translator, finish, arguments.keep_color, arguments.mask, optimising, arguments.precision)
 
-        def told(job, problem: str) -> None:
-            if problem:
-                say(f"failed: {job.name}: {problem}")
-            bar.update()
 
-        def optimising(done: int, total: int, losses: dict[str, float]) -> None:
-            if stop.signal:
-                raise KeyboardInterrupt
-            parts = " ".join(f"{name} {value:.3g}" for name, value in losses.items())
-            bar.set_postfix_str(f"iteration {done}/{total} {parts}", refresh=False)
-            bar.update(0)
+def translate_named_videos(videos: list[Path], arguments: argparse.Namespace, team) -> int:
+    from translation.videos import VideoOptions, plan_videos, translate_videos
 
-        painter = Painter(translator, finish, arguments.keep_color, arguments.mask, optimising, arguments.precision)
-        folder = Folder(painter, how, stop, told)
-        folder.translate(jobs)
-    return folder.tally
+    if team.size > 1:
+        raise UserError("a video is translated by one process: without torchrun")
+    for name in ("mask", "side_by_side", "max_side", "resize_to_training_size", "format", "quality"):
+        if getattr(arguments, name):
+            raise UserError(f"--{name.replace('_', '-')}: is for pictures; a video takes none")
+    jobs = plan_videos(videos, arguments.output)
+    if arguments.dry_run:
+        return show_plan(jobs, [job for job in jobs if arguments.overwrite or not job.target.exists()], arguments)
+    options = VideoOptions(arguments.batch_size or 1, arguments.crf, arguments.partial, arguments.overwrite)
+    return translate_videos(jobs, lambda: open_painter(arguments), options, arguments.json)
 
 
 def batch_size_for(translator, arguments: argparse.Namespace) -> int:
@@ -174,6 +206,8 @@ def parse_arguments() -> argparse.Namespace:
         *("--keep-color", "--preserve-color"), nargs="?", const="luminance", default="",
         choices=PRESERVED_COLOURS, help=KEEP_COLOR,
     )  # fmt: skip
+    look.add_argument("--crf", type=int, help="of videos: 0 (best) to 51, of WebM 63 (17; 24)")
+    look.add_argument("--partial", action="store_true", help="of a damaged video take what can be decoded")
     look.add_argument("--side-by-side", action="store_true", help="the photograph on the left of its translation")
     return parser.parse_args()
 

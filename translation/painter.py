@@ -40,7 +40,7 @@ class Painter:
         try:
             pixels = torch.stack([to_tensor(photograph) for photograph in photographs])
             masks = read_masks(self.masks, names[0]) if self.masks else ()
-            found = self._translate(normalise(pixels.to(self.translator.device)), masks)
+            found = self.apply(normalise(pixels.to(self.translator.device)), masks)
         except PictureError as error:
             return iter([f"mask {error}"])
         except torch.linalg.LinAlgError:
@@ -57,7 +57,13 @@ class Painter:
         width, height = photographs[0].size
         return iter([f"out of memory at {width} x {height} px"])
 
-    def _translate(self, photographs: Tensor, masks: Sequence[Tensor]) -> Tensor:
+    def apply(self, photographs: Tensor, masks: Sequence[Tensor] = ()) -> Tensor:
+        """[N, 3, H, W] in [-1, 1] -> the finished translations, on the translator's device.
+
+        Args:
+            masks: see Translator.translate.
+        """
+        photographs = photographs.to(self.translator.device)
         with arithmetic(self.precision):
             translations = self.translator.translate(photographs, self.preserve_color, masks, self.progress)
         return self.finish(photographs, translations)

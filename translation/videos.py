@@ -1,0 +1,88 @@
+"""The videos of a command line, one after another."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.source import DataError
+from data.video import EXTENSIONS, VideoError
+from data.video_file import written_name
+from engine.exits import DONE, SOME_FAILED, UserError, printable
+from engine.progress import progress, say
+from translation.painter import Painter
+from translation.plan import Job
+from translation.video import translate_video
+
+
+def name_videos(inputs: Sequence[str]) -> list[Path]:
+    """The inputs if they are videos, [] if they are not; raises UserError for both together."""
+    videos = [Path(each) for each in inputs if each.lower().endswith(EXTENSIONS) and not os.path.isdir(each)]
+    if videos and len(videos) < len(inputs):
+        other = next(each for each in inputs if Path(each) not in videos)
+        raise UserError(f"{videos[0]} is a video and {other} is none: translate them by two commands")
+    return videos
+
+
+def left_alone(inputs: Sequence[str]) -> int:
+    """How many videos lie in the folders among the inputs, which are searched for pictures alone."""
+    folders = [each for each in inputs if os.path.isdir(each)]
+    return sum(name.lower().endswith(EXTENSIONS) for folder in folders for *_, names in os.walk(folder)
+               for name in names)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """See translation.video.translate_video."""
+
+    batch_size: int
+    crf: int | None = None
+    partial: bool = False
+    overwrite: bool = False
+
+
+def plan_videos(videos: Sequence[Path], output: Path) -> list[Job]:
+    """Each with its place; raises DataError."""
+    if len(videos) == 1 and output.suffix and not output.is_dir():
+        return [Job(videos[0], output, videos[0].name)]
+    jobs = [Job(video, output / written_name(video.name), video.name) for video in videos]
+    for i, job in enumerate(jobs):
+        if job.target in [other.target for other in jobs[:i]]:
+            raise DataError(f"two of the videos would become {job.target}: translate them into two folders")
+    return jobs
+
+
+def translate_videos(
+    jobs: Sequence[Job], open_painter: Callable[[], Painter], options: VideoOptions, as_json: bool
+) -> int:
+    """Those that are not there yet; returns the exit code. Of one video alone what is wrong is raised, of several the
+    others are done."""
+    open_jobs = [job for job in jobs if options.overwrite or not job.target.exists()]
+    for job in jobs:
+        if job not in open_jobs:
+            say(f"there already (--overwrite replaces it): {job.target}")
+    if not open_jobs:
+        return DONE
+    painter, failed = open_painter(), 0
+    for job in open_jobs:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with progress(0, "frame", f"translate {job.name}") as bar:
+
+                def advance(done: int, total: int, bar=bar) -> None:
+                    bar.total = total
+                    bar.update(done - bar.n)
+
+                report = translate_video(
+                    painter.apply, job.source, job.target, batch_size=options.batch_size, progress=advance,
+                    crf=options.crf, overwrite=options.overwrite, partial=options.partial,
+                )  # fmt: skip
+        except VideoError as error:
+            if len(jobs) == 1:
+                raise
+            failed += 1
+            say(f"failed: {error}")
+            continue
+        print(json.dumps(report.as_json()) if as_json else printable(str(report)), flush=True)
+    return SOME_FAILED if failed else DONE
