@@ -186,10 +186,14 @@ def test_the_summary_for_machines(tiny_run: Path, tmp_path: Path, capsys: pytest
 
 
 @pytest.mark.parametrize("size", [(6, 6), (7, 9), (33, 18), (130, 11)])
-@pytest.mark.parametrize("padded", [False, True])
-def test_winograds_convolution_is_the_convolution(size: tuple[int, int], padded: bool) -> None:
+@pytest.mark.parametrize("padded", ["", "reflected", "zeros"])
+def test_winograds_convolution_is_the_convolution(size: tuple[int, int], padded: str) -> None:
     torch.manual_seed(0)
-    plain = ReflectConv2d(32, 48, 3) if padded else torch.nn.Conv2d(32, 48, 3)
+    plain = (
+        ReflectConv2d(32, 48, 3)
+        if padded == "reflected"
+        else torch.nn.Conv2d(32, 48, 3, padding=int(padded == "zeros"))
+    )
     x = torch.randn(2, 32, *size)
     with torch.no_grad():
         wanted, found = plain.double()(x.double()), WinogradConv2d(plain.float())(x)

@@ -23,14 +23,16 @@ TILES = 512  # that are transformed at a time: what is in between stays in the c
 
 
 class WinogradConv2d(nn.Module):
-    """What a 3 x 3 convolution of stride 1 does, padded by its maker or by reflection; for inference in float32.
+    """What a 3 x 3 convolution of stride 1 does, padded with zeros, by reflection or not at all; for inference in
+    float32.
 
-    Shape: [N, in, H, W] -> [N, out, H - 2, W - 2]; of a ReflectConv2d [N, out, H, W]. In channels_last.
+    Shape: [N, in, H, W] -> [N, out, H, W], [N, out, H - 2, W - 2] of one that does not pad. In channels_last.
     """
 
     def __init__(self, plain: nn.Conv2d):
         super().__init__()
-        self.border = plain.border if isinstance(plain, ReflectConv2d) else 0
+        self.reflected = plain.border if isinstance(plain, ReflectConv2d) else 0
+        self.zeros = plain.padding[0]
         g = torch.tensor(G, dtype=torch.float64)
         kernels = torch.einsum("ia,ocab,jb->ijco", g, plain.weight.detach().cpu().double(), g)
         self.register_buffer("kernels", kernels.reshape(POINTS, *kernels.shape[2:]).to(plain.weight), persistent=False)
@@ -40,11 +42,12 @@ class WinogradConv2d(nn.Module):
             self.register_buffer(name, torch.kron(square, square).to(plain.weight), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.border:
-            x = reflect_pad(x, self.border)
-        height, width = x.shape[2] - 2, x.shape[3] - 2
+        if self.reflected:
+            x = reflect_pad(x, self.reflected)
+        height, width = (side + 2 * self.zeros - 2 for side in x.shape[2:])
         rows, columns = -(-height // STEP), -(-width // STEP)
-        x = functional.pad(x, (0, STEP * columns - width, 0, STEP * rows - height))
+        right, bottom = STEP * columns - width, STEP * rows - height
+        x = functional.pad(x, (self.zeros, self.zeros + right, self.zeros, self.zeros + bottom))
         x = x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
         found = x.new_empty(len(x), STEP * rows, STEP * columns, self.kernels.shape[2])
         at_once = max(1, TILES // columns)
@@ -84,6 +87,7 @@ def _gains(module: nn.Module) -> bool:
         type(module) in (nn.Conv2d, ReflectConv2d)
         and module.kernel_size == (3, 3)
         and (module.stride, module.dilation, module.groups) == ((1, 1), (1, 1), 1)
-        and module.padding == (0, 0)
+        and module.padding in ((0, 0), (1, 1))
+        and module.padding_mode == "zeros"
         and min(module.in_channels, module.out_channels) >= FEWEST_CHANNELS
     )
