@@ -234,3 +234,9 @@ def test_the_second_ctrl_c_does_not_wait(tiny_run: Path, photographs: Path, tmp_
     assert not folder.tally.translated
     assert threading.active_count() < 10
     assert Image.open(jobs[0].source).size == (20, 24)
+
+
+def test_large_pictures_come_by_themselves_and_are_the_same(tiny_run, photographs, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(translation.folder, "LARGE", 500)  # px; the pictures have 480 to 552
+    assert call("translate", tiny_run, photographs, tmp_path / "out") == 3
+    assert contents(tmp_path / "out") == whole

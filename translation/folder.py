@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from data.images import PictureError, save_picture
+from data.images import PictureError, picture_size, save_picture
 from data.photograph import Photograph, lay_alpha, open_photograph
 from engine.signals import StopRequest
 from translation.claims import Claim, Leftovers, claim
@@ -19,6 +19,7 @@ from translation.pipeline import WriteBehind, alike, read_ahead
 from translation.plan import Job
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+LARGE = 25_000_000  # px, from which on a picture is in memory by itself
 
 
 @dataclass(frozen=True)
@@ -43,18 +44,20 @@ class HowToSave:
 
 @dataclass
 class Read:
-    """A job with what came of reading it; without a claim it is another process's."""
+    """A job with what came of reading it; without a claim it is another process's. A large one is read when its turn
+    comes."""
 
     job: Job
     claim: Claim | None = None
     photograph: Photograph | None = None
     problem: str = ""
+    is_large: bool = False
     translation: Image.Image | None = None
 
     @property
     def kind(self) -> object:
         """What is translated together."""
-        return self.photograph.picture.size if self.photograph else self.job
+        return self.job if self.is_large else self.photograph.picture.size
 
 
 @dataclass
@@ -103,6 +106,8 @@ class Folder:
                     continue  # to the end of what has been read, whose claims are released
                 for item in self._painted(batch):
                     self._note(writer.put(item))
+                    if item.is_large:
+                        self._note(writer.flush())
         finally:
             self._note(writer.close())
 
@@ -129,11 +134,21 @@ class Folder:
             claimed.release()
             return Read(job)
         self.leftovers.remove(job.target)
+        item = Read(job, claimed)
         try:
-            photograph = open_photograph(job.source)
+            width, height = picture_size(job.source)
+            item.is_large = width * height > LARGE
         except PictureError as error:
-            return Read(job, claimed, problem=error.reason)
-        return Read(job, claimed, photograph.resized(self.how.size(photograph.picture.size)))
+            item.problem = error.reason
+        return item if item.is_large or item.problem else self._opened(item)
+
+    def _opened(self, item: Read) -> Read:
+        try:
+            photograph = open_photograph(item.job.source)
+            item.photograph = photograph.resized(self.how.size(photograph.picture.size))
+        except PictureError as error:
+            item.problem = error.reason
+        return item
 
     def _sorted_out(self, read: Iterator[Read]) -> Iterator[Read]:
         """What is to be translated."""
@@ -147,6 +162,9 @@ class Folder:
                 yield item
 
     def _painted(self, batch: list[Read]) -> Iterator[Read]:
+        batch = list(self._sorted_out(self._opened(item) if item.is_large else item for item in batch))
+        if not batch:
+            return
         pictures, names = [item.photograph.picture for item in batch], [item.job.name for item in batch]
         for item, found in zip(batch, self.painter.paint(pictures, names), strict=True):
             if isinstance(found, str):

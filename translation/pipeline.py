@@ -51,10 +51,14 @@ class WriteBehind(Generic[Item]):
             written.append(self._next())
         return written
 
+    def flush(self) -> list[tuple[Item, Exception | None]]:
+        """Waits for all that was put, and returns it."""
+        return [self._next() for _ in range(len(self._running))]
+
     def close(self) -> list[tuple[Item, Exception | None]]:
         """Returns the rest."""
         self._pool.shutdown()
-        return [self._next() for _ in range(len(self._running))]
+        return self.flush()
 
     def _next(self) -> tuple[Item, Exception | None]:
         item, future = self._running.popleft()
