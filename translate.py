@@ -136,8 +136,10 @@ def open_painter(arguments: argparse.Namespace, optimising=None):
     if translator.method.described:
         say(translator.method.described)
     make_fast(translator, arguments.precision, arguments.compile)
-    finish = Finish(arguments.blend, arguments.keep_luminance, side_by_side=arguments.side_by_side)
-    return Painter(translator, finish, arguments.keep_color, arguments.mask, optimising, arguments.precision)
+    keeps = arguments.keep_color == "luminance"
+    finish = Finish(arguments.blend, arguments.keep_luminance, keeps, arguments.side_by_side)
+    moments = "" if keeps else arguments.keep_color
+    return Painter(translator, finish, moments, arguments.mask, optimising, arguments.precision)
 
 
 def translate_named_videos(videos: list[Path], arguments: argparse.Namespace, team) -> int:
