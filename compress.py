@@ -19,14 +19,14 @@ from models import METHODS
 from train import launch
 
 DIRECTIONS = ("both", "photo2painting", "painting2photo")
-STEPS = 1000  # unless --steps says otherwise
+FEWEST, SHARE = 1000, 10  # steps unless --steps says otherwise: a tenth of the full run's, and at least so many
 
 
 def main() -> int:
     arguments = parse_arguments()
     if not 0 < arguments.keep < 1:
         raise UserError(f"--keep {arguments.keep}: must be more than 0 and less than 1")
-    if arguments.steps < 1:
+    if arguments.steps is not None and arguments.steps < 1:
         raise UserError(f"--steps {arguments.steps}: must be at least 1")
     check_folders(arguments.run, arguments.out)
     return launch(configure(arguments), arguments.plan)
@@ -38,7 +38,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("out", metavar="OUT_RUN", type=Path, help="the run folder to make, or to go on with")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="settings that differ from those of RUN")
     parser.add_argument("--keep", type=float, default=0.5, help="share of the parameters that may remain (0.5)")
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"to learn from the full one ({STEPS})")
+    parser.add_argument(
+        "--steps", type=int, help=f"to learn from the full one (a tenth of its own, at least {FEWEST:,})"
+    )
     parser.add_argument("--direction", choices=DIRECTIONS, default="both", help="what the small one can do (both)")
     parser.add_argument("--plan", action="store_true", help="try 20 steps, say what all of them will take, and stop")
     arguments, rest = parser.parse_known_args()
@@ -111,7 +113,7 @@ def settings_for(arguments: argparse.Namespace, full, channels: int) -> dict[str
         "method.generator.skips": str(full.options.skips).lower(),
         "schedule.unit": "steps",
         "schedule.constant": 0,
-        "schedule.decay": arguments.steps,
+        "schedule.decay": arguments.steps or max(FEWEST, full.step // SHARE),
         "schedule.shape": "cosine",
     }
 

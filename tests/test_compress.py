@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -240,6 +242,15 @@ def test_a_running_average_is_what_is_learnt_from(tmp_path: Path) -> None:
     teacher = read_teacher(str(full))
     x = torch.rand(1, 3, 16, 16)
     assert torch.equal(teacher.generator("G")(x), load_translator(str(full), device="cpu").method.G(x))
+
+
+def test_a_long_training_is_followed_by_a_tenth_of_it(tiny_run: Path) -> None:
+    from compress import settings_for
+
+    words = Namespace(run=tiny_run, out="out", direction="both", steps=None)
+    teacher = read_teacher(str(tiny_run))
+    assert settings_for(words, teacher, 2)["schedule.decay"] == 1000
+    assert settings_for(words, replace(teacher, step=50_000), 2)["schedule.decay"] == 5000
 
 
 # -- refusals --------------------------------------------------------------------------------------------------
