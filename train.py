@@ -21,7 +21,6 @@ MANY = 1 << 16  # px, or pictures: no metric wants more
 def main() -> int:
     arguments = parse_arguments()
     from engine.config import load_config, to_yaml
-    from engine.run_folder import RunFolder
 
     config = load_config(arguments.recipe, arguments.settings, METHODS, SOURCES)
     if arguments.show:
@@ -32,18 +31,24 @@ def main() -> int:
             f"{config.method.name} has nothing to train; translate with its recipe: "
             f"translate.py {arguments.recipe} PHOTOGRAPHS OUT --style PAINTING"
         )
+    return launch(config, arguments.plan)
+
+
+def launch(config, plan: bool = False) -> int:
+    """Train, or with `plan` say what it would take; for compress.py, too."""
     check_evaluation(config)
     check_batch(config)
     # Imported here: a mistake in the configuration is answered without waiting for torch.
     from engine.device import choose_device, memory_in_words
     from engine.distributed import join_team
+    from engine.run_folder import RunFolder
     from engine.signals import stop_with_torchrun
 
     device = choose_device(config.train.device)
     with join_team(device) as team, ExitStack() as stack:
         stop_with_torchrun()
         with team.one_voice(), memory_in_words():
-            if arguments.plan:
+            if plan:
                 return try_out(config, team, device)
             run = RunFolder(config, team.leads)
             team.agree(lambda: stack.enter_context(run))

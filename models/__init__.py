@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from models.options import AdaINOptions, CycleGANOptions, GatysOptions, JohnsonOptions, VggFinetuneOptions
+from models.options import (
+    AdaINOptions,
+    CycleGANOptions,
+    DistilledOptions,
+    GatysOptions,
+    JohnsonOptions,
+    VggFinetuneOptions,
+)
 
 if TYPE_CHECKING:
     from models.method import Learner
@@ -28,6 +35,7 @@ class MethodEntry:
 
 METHODS = {
     "cyclegan": MethodEntry(CycleGANOptions, "models.cyclegan", "CycleGAN"),
+    "distilled": MethodEntry(DistilledOptions, "models.distillation", "Distilled"),
     "johnson": MethodEntry(JohnsonOptions, "models.johnson", "Johnson"),
     "adain": MethodEntry(AdaINOptions, "models.adain", "AdaIN"),
     "gatys": MethodEntry(GatysOptions, "models.gatys", "Gatys", is_trained=False),

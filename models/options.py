@@ -145,3 +145,17 @@ class CycleGANOptions:
     learning_rate: Rate = 2e-4
     beta1: Annotated[float, Ge(0), Lt(1)] = 0.5
     beta2: Annotated[float, Ge(0), Lt(1)] = 0.999
+
+
+@dataclass(frozen=True)
+class DistilledOptions:
+    """A narrower CycleGAN that starts as a slice of a full one and learns from it; `compress.py` fills this in."""
+
+    name: Literal["distilled"] = "distilled"
+    teacher: str = ""  # run of the full one; needed for training, never for translating
+    teacher_sha256: str = ""  # of its networks' weights, so that nobody else's are taken; "": any
+    direction: Literal["both", "photo2painting", "painting2photo"] = "both"
+    generator: GeneratorOptions = field(default_factory=GeneratorOptions)  # the teacher's, with fewer channels
+    learning_rate: Rate = 1e-3
+    beta1: Annotated[float, Ge(0), Lt(1)] = 0.5
+    beta2: Annotated[float, Ge(0), Lt(1)] = 0.999

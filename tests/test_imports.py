@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("data", "models", "metrics", "engine", "translation")
-SCRIPTS = ("train", "evaluate", "translate", "prepare")
+SCRIPTS = ("train", "evaluate", "translate", "prepare", "compress")
 
 # Of ours, what a file may import: the prefixes for its package, and for single files what they may besides.
 OURS = {
@@ -28,6 +28,7 @@ OURS_BESIDES = {
     "metrics/cost.py": ("engine.flops",),
     "metrics/references.py": ("data", "engine.schema"),
     "models/trainee.py": ("data", "engine"),
+    "models/teacher.py": ("engine.checkpoint",),
     "models/networks/vgg_weights.py": ("engine.checkpoint", "engine.weights"),
 }
 
