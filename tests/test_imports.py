@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("data", "models", "metrics", "engine")
+PACKAGES = ("data", "models", "metrics", "engine", "translation")
 SCRIPTS = ("train", "evaluate", "translate", "prepare")
 
 # Of ours, what a file may import: the prefixes for its package, and for single files what they may besides.
@@ -16,6 +16,7 @@ OURS = {
     "models": ("models", "data.batch"),
     "metrics": ("metrics",),
     "engine": ("engine", "models.method", "data.batch", "data.images", "data.options"),
+    "translation": ("translation", "data", "models", "engine", "metrics"),
 }
 OURS_BESIDES = {
     "models/translator.py": ("data", "engine"),

@@ -59,9 +59,8 @@ def test_every_file_that_the_documents_name_exists() -> None:
 def test_the_rooms_of_contributing_are_the_rooms_there_are() -> None:
     tree = re.search(r"## The rooms\n\n```\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL).group(1)
     named = set(re.findall(r"\w+\.py", tree))
-    present = {
-        path.name for package in ("data", "models", "metrics", "engine") for path in (ROOT / package).rglob("*.py")
-    }
+    packages = ("data", "models", "metrics", "engine", "translation")
+    present = {path.name for package in packages for path in (ROOT / package).rglob("*.py")}
     drawing = {path.name for path in (ROOT / "data/drawing").glob("*.py")}
     assert present - drawing - named == set()
     assert named - present - {"train.py", "evaluate.py", "translate.py", "prepare.py"} == set()

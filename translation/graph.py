@@ -95,7 +95,9 @@ def read_graph(translator: Translator) -> Node:
     """
     method, name = translator.method, translator.config.method.name
     if method.optimizes or method.needs_style:
-        raise NotLocalError(f"{name}: a picture cannot be translated in parts, because its style is taken from pictures")
+        raise NotLocalError(
+            f"{name}: a picture cannot be translated in parts, because its style is taken from pictures"
+        )
     try:
         graph = _Tracer().trace(_Whole(method, translator.direction))
     except (TypeError, ValueError, NameError, RuntimeError, fx.proxy.TraceError) as error:
@@ -161,11 +163,13 @@ class _Whole(nn.Module):
 
 
 class _Tracer(fx.Tracer):
-    """Looks into everything but the layers that are known; a slice of an nn.Sequential has no name to be called by,
-    its layers do."""
+    """Looks into everything but the layers that are known, also into what is compiled. (A slice of an nn.Sequential has
+    no name to be called by, its layers do.)"""
 
     def call_module(self, module: nn.Module, forward: Callable, args: tuple, kwargs: dict):
-        return super().call_module(module, forward, args, kwargs) if type(module) in LAYERS else forward(*args, **kwargs)
+        if type(module) in LAYERS:
+            return super().call_module(module, forward, args, kwargs)
+        return getattr(module, "_orig_mod", module).forward(*args, **kwargs)
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         return True

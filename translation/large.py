@@ -1,8 +1,8 @@
 """Pictures that do not fit into memory at once: which ones those are, and how they are translated.
 
-    exact        layer by layer through memory or a temporary file (streaming.py): what the whole picture would give
-    sampled      in tiles (tiles.py), the norms' statistics estimated from crops at full resolution (statistics.py)
-    thumbnail    in tiles, the statistics those of the picture made small
+exact        layer by layer through memory or a temporary file (streaming.py): what the whole picture would give
+sampled      in tiles (tiles.py), the norms' statistics estimated from crops at full resolution (statistics.py)
+thumbnail    in tiles, the statistics those of the picture made small
 """
 
 from collections.abc import Callable
@@ -23,6 +23,7 @@ from translation.tiles import BLEND, SMALLEST, Tiler
 STATISTICS = ("auto", "exact", *ESTIMATES)
 LARGEST = 4096  # px of a tile: nothing is gained by more
 WIDEST = 512  # px of margin: a network that looks farther is cut off there, and blending hides what that leaves
+STRIP = 2**28  # bytes of activations of a strip on a CPU, whose caches know no larger ones
 
 Progress = Callable[[int, int], object]  # done, of how much
 
@@ -150,7 +151,8 @@ def _place(last: Node, translator: Translator, height: int, width: int, room: in
 
 
 def _stream(translator: Translator, last: Node, pixels: np.ndarray, room: int, progress: Progress | None) -> np.ndarray:
-    """Half of the room is for what is kept, if it fits there, and half for strips."""
+    """Half of the room is for what is kept, if it fits there, and at most half for strips."""
     sides = _padded(translator, *pixels.shape[:2])
     place = _place(last, translator, *pixels.shape[:2], room // 2)
-    return Streamer(translator.method, pixels, *sides, translator.device, place, room // 2)(last, progress)
+    strips = room // 2 if translator.device.type == "cuda" else min(room // 2, STRIP)
+    return Streamer(translator.method, pixels, *sides, translator.device, place, strips)(last, progress)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
@@ -76,7 +77,18 @@ class Reflect(Operation):
         if first < self.border or end > height + self.border:
             rows = [self._source(row, height) - start for row in range(first, end)]
             x = x[..., rows, :]
-        return functional.pad(x, (self.border, self.border, 0, 0), mode="reflect")
+        return self._with_columns(x)
+
+    def _with_columns(self, x: Tensor) -> Tensor:
+        """By plain copies, which keep channels_last; torch's own padding goes through NCHW."""
+        border, width = self.border, x.shape[3]
+        shape = (*x.shape[:3], width + 2 * border)
+        padded = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        padded[..., border : border + width] = x
+        for i in range(border):
+            padded[..., border - 1 - i] = x[..., 1 + i]
+            padded[..., border + width + i] = x[..., width - 2 - i]
+        return padded
 
     def _source(self, row: int, height: int) -> int:
         row = abs(row - self.border)

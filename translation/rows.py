@@ -12,6 +12,8 @@ from torch import Tensor
 
 from engine.exits import UserError
 
+MEND = "name a larger disk by TMPDIR, or take --statistics sampled"
+
 
 class NoRoomError(UserError):
     """The disk does not take what has to be kept; the message says how much that is."""
@@ -26,6 +28,7 @@ class Kept(ABC):
     @abstractmethod
     def read(self, first: int, end: int) -> Tensor: ...
 
+    @abstractmethod
     def close(self) -> None:
         """Gives the room back."""
 
@@ -40,6 +43,9 @@ class InMemory(Kept):
     def read(self, first: int, end: int) -> Tensor:
         return self.rows[first:end].permute(2, 0, 1).unsqueeze(0)
 
+    def close(self) -> None:
+        del self.rows
+
 
 class OnDisk(Kept):
     """Read and written, not mapped: mapped pages would count as this process's memory. The file has no name, so that
@@ -49,14 +55,18 @@ class OnDisk(Kept):
         self.shape = (width, channels)
         self.row = 4 * width * channels
         self.device = device
-        self.file = tempfile.TemporaryFile(dir=folder, prefix="atelier-")  # noqa: SIM115: `close` is its end
+        self.folder = folder
+        self.file = tempfile.TemporaryFile(dir=folder, prefix="atelier-")  # noqa: SIM115
 
     def write(self, first: int, strip: Tensor) -> None:
         rows = strip[0].permute(1, 2, 0).to("cpu", torch.float32).contiguous().numpy()
         left, at = memoryview(rows).cast("B"), first * self.row
-        while left:
-            written = os.pwrite(self.file.fileno(), left, at)
-            left, at = left[written:], at + written
+        try:
+            while left:
+                written = os.pwrite(self.file.fileno(), left, at)
+                left, at = left[written:], at + written
+        except OSError as error:  # somebody else has filled the disk
+            raise NoRoomError(f"exact statistics: {self.folder}: {error.strerror}; {MEND}") from error
 
     def read(self, first: int, end: int) -> Tensor:
         rows = np.empty((end - first, *self.shape), np.float32)
@@ -95,8 +105,5 @@ def choose_place(needed: int, room: int, device: torch.device) -> Place:
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise NoRoomError(
-            f"exact statistics: {needed:,} bytes needed in {folder}, {free:,} free; "
-            "name a larger disk by TMPDIR, or take --statistics sampled"
-        )
+        raise NoRoomError(f"exact statistics: {needed:,} bytes needed in {folder}, {free:,} free; {MEND}")
     return Place(device, folder)

@@ -171,8 +171,8 @@ def _whole_places(first: float, end: float, side: int) -> slice:
 
 
 def _in_boxes(x: Tensor, boxes: Tensor, down: float, across: float) -> Moments:
-    """Of x [1, C, h, w] in boxes of rows and columns of the picture, [N, 4], all boxes weighing alike; places that a box
-    covers in part count in part."""
+    """Of x [1, C, h, w] in boxes of rows and columns of the picture, [N, 4], all boxes weighing alike; a place that a
+    box covers in part counts in part."""
     rows = _cover(boxes[:, 0] * down, boxes[:, 1] * down, x.shape[2]).to(x)
     columns = _cover(boxes[:, 2] * across, boxes[:, 3] * across, x.shape[3]).to(x)
     # About the whole's mean, so that little is lost to rounding where it is large.

@@ -40,10 +40,14 @@ class Pass:
     kept: bool
     done: tuple[Node, ...] = ()
 
+    @property
+    def translates(self) -> bool:
+        return not (self.measured or self.kept)
+
 
 @dataclass
 class Moments:
-    """Mean and squared deviations of every channel, of all strips so far; float64 [C]."""
+    """Mean and squared deviations of every channel, of all strips so far; float64 [C], on the CPU."""
 
     count: int = 0
     mean: Tensor | float = 0.0
@@ -51,15 +55,17 @@ class Moments:
 
     def add(self, strip: Tensor) -> None:
         """[1, C, rows, W]."""
-        variance, mean = torch.var_mean(strip.float(), dim=(0, 2, 3), correction=0)
-        count, mean = strip.numel() // strip.shape[1], mean.double()
+        rows = strip[0].float().permute(1, 2, 0)  # [rows, W, C], as it lies in memory
+        count = rows.shape[0] * rows.shape[1]
+        mean = _sum(rows) / count
+        squares = _sum((rows - mean.to(rows)).square_())
         total, apart = self.count + count, mean - self.mean
-        self.squares = self.squares + count * variance.double() + apart.square() * (self.count * count / total)
+        self.squares = self.squares + squares + apart.square() * (self.count * count / total)
         self.mean = self.mean + apart * (count / total)
         self.count = total
 
-    def found(self) -> tuple[Tensor, Tensor]:
-        return self.mean.float(), (self.squares / self.count).float()
+    def found(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        return self.mean.float().to(device), (self.squares / self.count).float().to(device)
 
 
 def plan(last: Node) -> list[Pass]:
@@ -94,6 +100,12 @@ def bytes_kept(passes: list[Pass], height: int, width: int) -> int:
     return most
 
 
+def _sum(rows: Tensor) -> Tensor:
+    """[rows, W, C] -> float64 [C]; within a row in float32. By matrix multiplication: torch's reductions are several
+    times slower where the channels lie last."""
+    return torch.matmul(rows.new_ones(1, 1, rows.shape[1]), rows).cpu().double().sum(dim=(0, 1))
+
+
 @dataclass
 class Streamer:
     """One picture on its way.
@@ -115,51 +127,51 @@ class Streamer:
 
     def __call__(self, last: Node, progress: Progress | None = None) -> np.ndarray:
         """uint8 [H, W, 3], the translation; what was kept is gone afterwards, also after an error."""
+
+        def tell(done: int) -> None:
+            if progress:
+                progress(done, sum(work))
+
         passes = plan(last)
-        work = [sum(self._work(node) for node in each.made) for each in passes]
+        norms = {one.node: [n.operation.function for n in ordered(last) if n.is_norm and n.inputs[0] is one.node]
+                 for one in passes}  # fmt: skip
+        work = [sum(self._work(node) for node in one.made) for one in passes]
         result = np.empty_like(self.pixels)
-        norms = {node.inputs[0]: [] for node in ordered(last) if node.is_norm}
-        for node in ordered(last):
-            if node.is_norm:
-                norms[node.inputs[0]].append(node.operation.function)
         with ExitStack() as stack, torch.inference_mode(), normalising(self.network, self._told):
             stack.callback(self._forget, self.kept)
-            for i, each in enumerate(passes):
-                moments = Moments()
-
-                def tell(rows: int, of: int, i: int = i) -> None:
-                    if progress:
-                        progress(sum(work[:i]) + work[i] * rows // of, sum(work))
-
-                self._go(each, moments, result, tell)
-                for norm in norms.get(each.node, ()):
-                    self.statistics[norm] = moments.found()
-                self._forget(each.done)
+            for i, one in enumerate(passes):
+                found = self._go(one, result, lambda share, i=i: tell(sum(work[:i]) + int(share * work[i])))
+                self.statistics.update(dict.fromkeys(norms[one.node], found))
+                self._forget(one.done)
         return result
 
-    def _go(self, one: Pass, moments: Moments, result: np.ndarray, tell: Progress) -> None:
-        node, height = one.node, min(self._height(one.node), len(result) if not one.kept and not one.measured else 2**62)
-        store = self.place.make(node.channels, height, self._width(node)) if one.kept else None
+    def _go(self, one: Pass, result: np.ndarray, tell: Callable[[float], None]) -> tuple[Tensor, Tensor] | None:
+        """Returns the statistics, if they are wanted."""
+        node, moments = one.node, Moments() if one.measured else None
+        store = self.place.make(node.channels, self._height(node), self._width(node)) if one.kept else None
+        height = len(result) if one.translates else self._height(node)  # rows that were padded are not shown
         step, first = max(1, self.room // self._bytes_a_row(one)), 0
+        if store:
+            self.kept[node] = store
         while first < height:
             end = min(first + step, height)
             try:
                 strip = self._make(node, first, end)
-                if one.measured:
+                shown = _to_pixels(strip, result.shape[1]) if one.translates else None
+                if moments:
                     moments.add(strip)
-                if store:
-                    store.write(first, strip)
-                elif not one.measured:
-                    result[first:end] = _to_pixels(strip, result.shape[1])
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or step == 1:
                     raise
                 step = max(1, step // 2)
                 continue
+            if store:
+                store.write(first, strip)
+            if one.translates:
+                result[first:end] = shown
             first = end
-            tell(first, height)
-        if store:
-            self.kept[node] = store
+            tell(first / height)
+        return moments.found(self.device) if moments else None
 
     def _rows(self, node: Node, first: int, end: int) -> Tensor:
         """[1, C, end - first, W] of a node, read or made."""

@@ -55,7 +55,12 @@ def normalising(network: nn.Module, statistics: Statistics) -> Iterator[None]:
 
 
 def told_norm(
-    x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+    x: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
 ) -> Tensor:
     """As instance_norm, with a mean and a variance from elsewhere.
 
