@@ -98,13 +98,11 @@ def read_graph(translator: Translator) -> Node:
         raise NotLocalError(
             f"{name}: a picture cannot be translated in parts, because its style is taken from pictures"
         )
+    whole = _Whole(method, translator.direction)
     try:
-        graph = _Tracer().trace(_Whole(method, translator.direction))
-    except (TypeError, ValueError, NameError, RuntimeError, fx.proxy.TraceError) as error:
-        if isinstance(error, NotLocalError):
-            raise
-        raise NotLocalError(f"{name}: its network cannot be followed: {error}") from error
-    return _lower(graph, dict(_Whole(method, "").named_modules()), name)
+        return _lower(_Tracer().trace(whole), dict(whole.named_modules()))
+    except (TypeError, ValueError, NameError, AttributeError, RuntimeError) as error:
+        raise NotLocalError(f"{name}: its network cannot be followed layer by layer: {error}") from error
 
 
 def reach(node: Node) -> int:
@@ -169,14 +167,17 @@ class _Tracer(fx.Tracer):
     def call_module(self, module: nn.Module, forward: Callable, args: tuple, kwargs: dict):
         if type(module) in LAYERS:
             return super().call_module(module, forward, args, kwargs)
+        if type(module).__module__.startswith("torch.nn.modules") and not isinstance(module, nn.Sequential):
+            raise NotLocalError(f"{type(module).__name__} is not known to be local")
         return getattr(module, "_orig_mod", module).forward(*args, **kwargs)
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         return True
 
 
-def _lower(graph: fx.Graph, modules: dict[str, nn.Module], name: str) -> Node:
+def _lower(graph: fx.Graph, modules: dict[str, nn.Module]) -> Node:
     made: dict[fx.Node, Node] = {}
+    norms: list[Node] = []
     for step in graph.nodes:
         if step.op == "placeholder":
             made[step] = Node(None, (), 3, Fraction(1))
@@ -185,13 +186,16 @@ def _lower(graph: fx.Graph, modules: dict[str, nn.Module], name: str) -> Node:
         else:
             inputs = tuple(made[each] for each in step.all_input_nodes)
             node = inputs[0] if inputs else None
-            for i, operation in enumerate(_operations(step, modules, name)):
+            for i, operation in enumerate(_operations(step, modules)):
                 node = _after(operation, inputs if i == 0 else (node,))
             made[step] = node
+            if node.is_norm and any(node.operation.function is each.operation.function for each in norms):
+                raise NotLocalError("a norm is passed twice")
+            norms += [node] if node.is_norm else []
     raise AssertionError("a graph ends with its output")
 
 
-def _operations(step: fx.Node, modules: dict[str, nn.Module], name: str) -> list[Operation]:
+def _operations(step: fx.Node, modules: dict[str, nn.Module]) -> list[Operation]:
     if step.op == "call_module":
         layer = modules[step.target]
         return LAYERS[type(layer)](layer)
@@ -202,7 +206,7 @@ def _operations(step: fx.Node, modules: dict[str, nn.Module], name: str) -> list
         if mode == "nearest" or (mode == "bilinear" and not step.kwargs.get("align_corners")):
             return [Double(mode)]
     shown = getattr(step.target, "__name__", step.target)
-    raise NotLocalError(f"{name}: its network has a step that is not known to be local: {shown}")
+    raise NotLocalError(f"{shown} is not known to be local")
 
 
 def _after(operation: Operation, inputs: tuple[Node, ...]) -> Node:
