@@ -7,7 +7,7 @@
 Each kind of statistics has a process of its own. Its memory is the most that was resident, from before the picture is
 drawn, less what was resident then, with the network loaded and tried. Seams: the mean absolute step from row to row
 (column to column) across the borders of tiles, against that everywhere else; "exact" has no tiles, and is measured at
-the same places: what the picture itself has there. PSNR: a picture that also fits whole, through tiles of a quarter of
+the same places: what the picture itself has there. PSNR: a picture that also fits whole, through tiles of a third of
 its side or less, against the untiled result. The picture is drawn: waves, discs, and a grain that is finer in one half.
 """
 
@@ -61,7 +61,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--run", help="a trained run instead of random weights")
     parser.add_argument("--megapixels", type=float, default=100)
     parser.add_argument("--picture", help="a photograph instead of the drawn picture, for the PSNR")
-    parser.add_argument("--whole", type=int, default=1536, help="side of the picture that also fits whole")
+    parser.add_argument("--whole", type=int, default=2560, help="side of the picture that also fits whole")
     parser.add_argument("--tile", type=int)
     parser.add_argument("--statistics", nargs="+", default=KINDS, choices=KINDS)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
@@ -84,7 +84,7 @@ def compare(translator: Translator, arguments: argparse.Namespace) -> None:
     begin = time.perf_counter()
     whole = denormalise(translator.translate(normalise(to_tensor(pixels)[None])))[0].permute(1, 2, 0).numpy()
     print(f"whole     {pixels.shape[1]} x {pixels.shape[0]} px: {time.perf_counter() - begin:.1f} s", flush=True)
-    tile = arguments.tile or max(64, min(pixels.shape[:2]) // 4)
+    tile = arguments.tile or max(64, min(pixels.shape[:2]) // 3)
     for kind in arguments.statistics:
         begin = time.perf_counter()
         found = translate_large(translator, pixels, tile=tile, statistics=kind)

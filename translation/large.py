@@ -5,10 +5,10 @@ sampled      in tiles (tiles.py), the norms' statistics estimated from crops at 
 thumbnail    in tiles, the statistics those of the picture made small
 """
 
+import sys
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from engine.exits import UserError
 from models.networks.normalise import normalising
@@ -29,14 +29,18 @@ Progress = Callable[[int, int], object]  # done, of how much
 
 
 def fits_whole(translator: Translator, height: int, width: int) -> bool:
-    """Can a picture of that size be translated at once, in half of the memory that is free? A network that is not known
-    layer by layer is said to fit: there is no other way for it."""
+    """Can a picture of that size be translated at once? For many pictures ask `largest_whole` once."""
+    return height * width <= largest_whole(translator)
+
+
+def largest_whole(translator: Translator) -> int:
+    """How many pixels a picture may have to be translated at once, in half of the memory that is free now. Of a network
+    that is not known layer by layer any number: there is no other way for it."""
     try:
         last = read_graph(translator)
     except NotLocalError:
-        return True
-    free = memory.SHARE * memory.free_bytes(translator.device)
-    return bytes_a_pixel(last) * height * width <= free
+        return sys.maxsize
+    return int(memory.SHARE * memory.free_bytes(translator.device)) // bytes_a_pixel(last)
 
 
 def choose_tile(translator: Translator) -> int:
@@ -96,9 +100,8 @@ def translate_large(
         statistics = choose_statistics(translator, height, width)
     if statistics == "exact":
         return _stream(translator, last, pixels, _room(last, side), progress)
-    room = _room(last, side)
-    with torch.inference_mode():
-        found = ESTIMATES[statistics](translator, last, pixels, room // bytes_a_pixel(last))
+    room = memory.budget(translator.device)  # whatever the tile: the more is seen, the nearer
+    found = ESTIMATES[statistics](translator, last, pixels, room // bytes_a_pixel(last))
     tiler = Tiler(
         translator.translate,
         side,
