@@ -23,7 +23,7 @@ from translation.tiles import BLEND, SMALLEST, Tiler
 STATISTICS = ("auto", "exact", *ESTIMATES)
 LARGEST = 4096  # px of a tile: nothing is gained by more
 WIDEST = 512  # px of margin: a network that looks farther is cut off there, and blending hides what that leaves
-STRIP = 2**28  # bytes of activations of a strip on a CPU, whose caches know no larger ones
+STRIP = 2**27  # bytes of activations of a strip on a CPU: smaller tensors are kept in caches, and in its heap
 
 Progress = Callable[[int, int], object]  # done, of how much
 

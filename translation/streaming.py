@@ -23,6 +23,7 @@ from data.images import denormalise, normalise
 from engine.device import is_out_of_memory
 from models.networks.normalise import InstanceNorm2d, normalising
 from translation.graph import Node, height_of, ordered
+from translation.operations import Pointwise
 from translation.rows import Kept, Place
 
 Progress = Callable[[int, int], object]  # work done, of how much
@@ -77,7 +78,8 @@ def plan(last: Node) -> list[Pass]:
     for node in nodes[1:]:
         # How many layers would have to be made again: one is cheap, a chain of them is not.
         again[node] = max(0 if each in kept else again[each] for each in node.inputs) + (node in measured)
-        if (node in measured or wanted.count(node) > 1) and (node.share < 1 or again[node] > 1):
+        shared = wanted.count(node) > 1 and not _is_near(node, kept)
+        if (node in measured or shared) and (node.share < 1 or again[node] > 1):
             kept.add(node)
     passes = []
     for node in [*(node for node in nodes if node in kept or node in measured), last]:
@@ -88,6 +90,15 @@ def plan(last: Node) -> list[Pass]:
         Pass(p.node, p.made, p.reads, p.measured, p.kept, tuple(n for n, at in last_use.items() if at == i))
         for i, p in enumerate(passes)
     ]
+
+
+def _is_near(node: Node, kept: set[Node]) -> bool:
+    """Made from something that is kept by activations and norms alone, which is cheaper than to keep it, too."""
+    while isinstance(node.operation, Pointwise) and len(node.inputs) == 1:
+        (node,) = node.inputs
+        if node in kept:
+            return True
+    return False
 
 
 def bytes_kept(passes: list[Pass], height: int, width: int) -> int:
