@@ -138,8 +138,16 @@ def open_painter(arguments: argparse.Namespace, optimising=None):
     make_fast(translator, arguments.precision, arguments.compile)
     keeps = arguments.keep_color == "luminance"
     finish = Finish(arguments.blend, arguments.keep_luminance, keeps, arguments.side_by_side)
-    moments = "" if keeps else arguments.keep_color
-    return Painter(translator, finish, moments, arguments.mask, optimising, arguments.precision)
+    return Painter(
+        translator,
+        finish,
+        "" if keeps else arguments.keep_color,
+        arguments.mask,
+        optimising,
+        arguments.precision,
+        arguments.tile,
+        arguments.statistics,
+    )
 
 
 def translate_named_videos(videos: list[Path], arguments: argparse.Namespace, team) -> int:
@@ -185,6 +193,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, help="pictures of one size translated together, on a GPU (8)")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "tf32", "bf16"), help="of the network (fp32)")
     parser.add_argument("--compile", action="store_true", help="torch.compile, for the sizes that come often")
+    parser.add_argument("--tile", type=int, metavar="PX", help="translate larger pictures in parts (as memory allows)")
+    parser.add_argument(
+        "--statistics", default="auto", choices=("auto", "exact", "sampled", "thumbnail"),
+        help="of a picture in parts, for its norms: its own, kept on the disk; estimated; of its thumbnail",
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, default=0, help="that read, and as many that write (2 to 8)")
     parser.add_argument("--overwrite", action="store_true", help="replace translations that exist")
     parser.add_argument("--dry-run", action="store_true", help="show what would become what, and translate nothing")
@@ -216,7 +229,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def check(arguments: argparse.Namespace) -> None:
     """What is wrong whatever the pictures are; raises UserError."""
-    for name, least in {"batch_size": 1, "threads": 0, "max_side": 0, "quality": 0}.items():
+    for name, least in {"batch_size": 1, "tile": 16, "threads": 0, "max_side": 0, "quality": 0}.items():
         value = getattr(arguments, name)
         if value is not None and value < least:
             raise UserError(f"--{name.replace('_', '-')} {value}: must be at least {least}")

@@ -15,6 +15,7 @@ from models import load_translator
 from models.networks.generator import ResnetGenerator
 from models.networks.padding import ReflectConv2d
 from models.networks.winograd import WinogradConv2d, with_winograd
+from models.translator import Translator
 from tests.broken_files import picture
 from tests.conftest import call
 from translation.fast import ENOUGH, SIZES, OftenCompiled, make_fast
@@ -154,6 +155,34 @@ def test_blending_and_whose_luminance(tiny_run: Path, tmp_path: Path) -> None:
     for found, of in ((translated("--keep-luminance"), photograph), (translated("--keep-color"), whole)):
         assert np.abs((found - of) @ luma)[inside(found)].max() < 1.5
     assert np.array_equal(translated("--keep-color"), translated("--preserve-color", "luminance"))
+
+
+def test_parts_are_the_whole_and_memory_decides(tiny_run: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    with_alpha(90, 70).save(tmp_path / "a.png")
+
+    def translated(*words: str) -> np.ndarray:
+        words = (tiny_run, tmp_path / "a.png", tmp_path / "out", "--overwrite", "--blend", "0.5", *words)
+        assert call("translate", *words) == 0
+        with Image.open(tmp_path / "out/a.png") as image:
+            return np.asarray(image).astype(int)
+
+    whole = translated()
+    assert np.abs(translated("--tile", "32", "--statistics", "exact") - whole).max() <= 1
+    assert np.abs(translated("--tile", "32", "--statistics", "sampled") - whole).mean() < 5
+    monkeypatch.setattr("translation.painter.largest_whole", lambda translator: 90 * 70 - 1)
+    assert np.abs(translated() - whole).max() <= 1
+    monkeypatch.undo()
+    honest = Translator.translate
+
+    def translate(translator: Translator, pictures: torch.Tensor, *others: object) -> torch.Tensor:
+        if pictures[0, 0].numel() > 64 * 64:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return honest(translator, pictures, *others)
+
+    monkeypatch.setattr(Translator, "translate", translate)
+    assert np.abs(translated() - whole).max() <= 1
+    assert call("translate", tiny_run, tmp_path / "a.png", tmp_path / "out", "--tile", "8") == 2
+    assert "--tile 8: must be at least 16" in capsys.readouterr().err
 
 
 def test_finishing_in_strips_is_finishing_at_once() -> None:

@@ -1,9 +1,12 @@
 """Photographs -> their translations as pictures, whatever the memory there is."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -11,10 +14,12 @@ from torch import Tensor
 from data.images import PictureError, denormalise, normalise, to_tensor
 from engine.accelerate import arithmetic
 from engine.device import is_out_of_memory
+from engine.exits import UserError
 from models.method import Progress
 from models.style import read_masks
 from models.translator import Translator
 from translation.finish import Finish
+from translation.large import largest_whole, translate_large
 
 NOT_FINITE = "the translation is not finite: nothing is saved"
 
@@ -24,7 +29,7 @@ class Painter:
     """A translator, and what is wanted of its translations besides.
 
     preserve_color: see Translator.translate; masks: files or folders, one for each style; precision: of a GPU's
-    arithmetic.
+    arithmetic; tile, statistics: see large.translate_large, for what does not fit into memory or is larger than `tile`.
     """
 
     translator: Translator
@@ -33,10 +38,14 @@ class Painter:
     masks: Sequence[Path] = ()
     progress: Progress | None = None
     precision: str = "fp32"
+    tile: int | None = None
+    statistics: str = "auto"
 
     def paint(self, photographs: Sequence[Image.Image], names: Sequence[str]) -> Iterator[Image.Image | str]:
         """The translation of each of some RGB photographs of one size, or why there is none. What is too large for the
-        memory together is tried one by one."""
+        memory together is tried one by one, and then in parts."""
+        if not self._fits(*photographs[0].size):
+            return map(self._in_parts, photographs)
         try:
             pixels = torch.stack([to_tensor(photograph) for photograph in photographs])
             masks = read_masks(self.masks, names[0]) if self.masks else ()
@@ -54,8 +63,29 @@ class Painter:
         if len(photographs) > 1:
             pairs = zip(photographs, names, strict=True)
             return (each for photograph, name in pairs for each in self.paint([photograph], [name]))
-        width, height = photographs[0].size
-        return iter([f"out of memory at {width} x {height} px"])
+        return map(self._in_parts, photographs)
+
+    @cached_property
+    def _most_pixels(self) -> int:
+        return largest_whole(self.translator)
+
+    def _fits(self, width: int, height: int) -> bool:
+        is_wanted = self.tile and self._most_pixels < sys.maxsize and max(width, height) > self.tile
+        return not is_wanted and width * height <= self._most_pixels
+
+    def _in_parts(self, photograph: Image.Image) -> Image.Image | str:
+        width, height = photograph.size
+        try:
+            pixels = np.asarray(photograph)
+            with arithmetic(self.precision):
+                found = translate_large(self.translator, pixels, tile=self.tile, statistics=self.statistics)
+            return Image.fromarray(self.finish.in_strips(pixels, found))
+        except UserError as error:
+            return f"out of memory at {width} x {height} px; in parts: {error}"
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return f"out of memory at {width} x {height} px, in parts, too"
 
     def apply(self, photographs: Tensor, masks: Sequence[Tensor] = ()) -> Tensor:
         """[N, 3, H, W] in [-1, 1] -> the finished translations, on the translator's device.

@@ -2,7 +2,13 @@
 
 torch's own gives the same numbers, but goes through NCHW, so that a network in channels_last is copied forth and back
 around every norm. Which of the equal forms is taken is a question of speed only.
+
+A picture that is translated in parts needs the statistics of the whole: `normalising` gives them to a network's norms
+from outside, or looks on, for as long as it lasts. Training never sees it.
 """
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as functional
@@ -18,11 +24,52 @@ class InstanceNorm2d(nn.InstanceNorm2d):
     Shape: [N, C, H, W] -> the same, in the same dtype and memory format.
     """
 
+    statistics: "Statistics | None" = None  # whose instead of its own: `normalising`
+
     def __init__(self, channels: int, affine: bool = False):
         super().__init__(channels, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
-        return instance_norm(x, self.weight, self.bias, self.eps)
+        if self.statistics is None:
+            return instance_norm(x, self.weight, self.bias, self.eps)
+        return told_norm(x, *self.statistics(self, x), self.weight, self.bias, self.eps)
+
+
+Statistics = Callable[[InstanceNorm2d, Tensor], tuple[Tensor, Tensor]]
+"""A norm and what it is given, [N, C, H, W] -> the mean and the variance that it shall take: [C] each, float32."""
+
+
+@contextmanager
+def normalising(network: nn.Module, statistics: Statistics) -> Iterator[None]:
+    """Inside, every norm of the network asks `statistics`; the network's weights and its state_dict are as before, and
+    so is everything afterwards, also after an error."""
+    norms = [module for module in network.modules() if isinstance(module, InstanceNorm2d)]
+    before = [norm.statistics for norm in norms]
+    try:
+        for norm in norms:
+            norm.statistics = statistics
+        yield
+    finally:
+        for norm, own in zip(norms, before, strict=True):
+            norm.statistics = own
+
+
+def told_norm(
+    x: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """As instance_norm, with a mean and a variance from elsewhere.
+
+    Args:
+        mean, variance: [C], float32, of all pictures alike.
+    """
+    if x.dtype in LOW_PRECISION and x.device.type == "cpu":
+        return told_norm(x.float(), mean, variance, weight, bias, eps).to(x.dtype)
+    return functional.batch_norm(x, mean, variance, weight, bias, False, 0.0, eps)
 
 
 def instance_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:

@@ -31,8 +31,9 @@ class WinogradConv2d(nn.Module):
 
     def __init__(self, plain: nn.Conv2d):
         super().__init__()
-        self.reflected = plain.border if isinstance(plain, ReflectConv2d) else 0
-        self.zeros = plain.padding[0]
+        self.border = plain.border if isinstance(plain, ReflectConv2d) else 0  # reflected
+        self.in_channels, self.out_channels = plain.in_channels, plain.out_channels
+        self.kernel_size, self.stride, self.padding = plain.kernel_size, plain.stride, plain.padding
         g = torch.tensor(G, dtype=torch.float64)
         kernels = torch.einsum("ia,ocab,jb->ijco", g, plain.weight.detach().cpu().double(), g)
         self.register_buffer("kernels", kernels.reshape(POINTS, *kernels.shape[2:]).to(plain.weight), persistent=False)
@@ -42,12 +43,19 @@ class WinogradConv2d(nn.Module):
             self.register_buffer(name, torch.kron(square, square).to(plain.weight), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.reflected:
-            x = reflect_pad(x, self.reflected)
-        height, width = (side + 2 * self.zeros - 2 for side in x.shape[2:])
+        return self.convolve(reflect_pad(x, self.border) if self.border else x, self.padding)
+
+    def convolve(self, x: Tensor, zeros: tuple[int, int]) -> Tensor:
+        """Without reflection.
+
+        Args:
+            zeros: that are laid above and below, and at the sides.
+        """
+        above, beside = zeros
+        height, width = x.shape[2] + 2 * above - 2, x.shape[3] + 2 * beside - 2
         rows, columns = -(-height // STEP), -(-width // STEP)
         right, bottom = STEP * columns - width, STEP * rows - height
-        x = functional.pad(x, (self.zeros, self.zeros + right, self.zeros, self.zeros + bottom))
+        x = functional.pad(x, (beside, beside + right, above, above + bottom))
         x = x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
         found = x.new_empty(len(x), STEP * rows, STEP * columns, self.kernels.shape[2])
         at_once = max(1, TILES // columns)
