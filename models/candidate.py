@@ -24,6 +24,7 @@ from engine.progress import progress, say
 from engine.run_folder import RunFolder, read_run_config
 from engine.schema import Config, DataConfig
 from models import METHODS
+from models.exported import Exported
 from models.method import Method, Style
 from models.official import Official
 from models.translator import Translator, as_saved, load
@@ -119,7 +120,7 @@ class RunCandidate:
 
 
 class WeightsCandidate(RunCandidate):
-    """Official weights: a file without data of its own, beside which nothing is written."""
+    """Official weights, or an exported file: without data of its own, beside which nothing is written."""
 
     report = None
     data = None
@@ -240,7 +241,7 @@ def open_candidate(target: str, settings: Sequence[str], device: str) -> RunCand
         return FolderCandidate(path)
     if path.is_file():
         translator = load(target, device=device, style=None)
-        kind = WeightsCandidate if isinstance(translator.method, Official) else CheckpointCandidate
+        kind = WeightsCandidate if isinstance(translator.method, Official | Exported) else CheckpointCandidate
         return kind(path, translator)
     read_run_config(path)
     if not os.access(path, os.W_OK):

@@ -1,4 +1,4 @@
-"""A trained run, or official weights, as a function of a picture: what users, translate.py and evaluate.py call.
+"""A trained run, an exported file, or official weights, as a function of a picture: what users, translate.py and evaluate.py call.
 
 It brings a checkpoint (engine) and pictures (data) together, with `models/style.py` for the paintings.
 """
@@ -23,6 +23,7 @@ from engine.progress import say
 from engine.run_folder import read_run_config
 from engine.schema import Config
 from models import METHODS, build_method
+from models.exported import Exported, kind_of, open_exported
 from models.method import Method, Progress, Style
 from models.official import Official, open_official
 from models.options import PRESERVED_COLOURS
@@ -185,10 +186,13 @@ def _open(path: Path, settings: Sequence[str]) -> tuple[Method, Config, int]:
 
 
 def _from_file(path: Path) -> tuple[Method, Config, int]:
-    """One of our checkpoints, or official weights, whatever their names."""
+    """One of our checkpoints, what export.py has made of one, or official weights, whatever their names."""
     try:
         state = load_checkpoint(path)
     except ForeignFileError:
+        if kind := kind_of(path):
+            exported = open_exported(path, kind)
+            return exported, exported.facts.config(str(path)), exported.facts.step
         method = open_official(path)
         return method, Config(method=method.options), 0
     return _from_checkpoint(path, state)
@@ -209,6 +213,7 @@ def _from_checkpoint(path: Path, state: dict) -> tuple[Method, Config, int]:
 def _choose(direction: str | None, method: Method) -> str:
     if direction is not None and direction not in method.directions:
         alone = "; official weights hold one, that of their training" if isinstance(method, Official) else ""
+        alone = "; an exported file holds one" if isinstance(method, Exported) else alone
         raise UserError(f"direction = {direction}: not one of: {', '.join(method.directions)}{alone}")
     return direction or method.directions[0]
 
