@@ -135,6 +135,10 @@ def open_painter(arguments: argparse.Namespace, optimising=None):
         raise UserError("--keep-color moments: changes the colours of --style, of which none is taken here")
     if translator.method.described:
         say(translator.method.described)
+    if arguments.backend == "onnx":
+        from translation.onnx_backend import through_onnx
+
+        translator = through_onnx(translator)
     make_fast(translator, arguments.precision, arguments.compile)
     keeps = arguments.keep_color == "luminance"
     finish = Finish(arguments.blend, arguments.keep_luminance, keeps, arguments.side_by_side)
@@ -178,8 +182,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "run",
         metavar="RUN",
-        help="a run folder of train.py, one of its checkpoints, the recipe of an untrained method, or official weights "
-        "of CycleGAN (.pth)",
+        help="a run folder of train.py, one of its checkpoints, what export.py wrote (.safetensors, .onnx), the recipe "
+        "of an untrained method, or official weights of CycleGAN (.pth)",
     )
     parser.add_argument(
         "inputs",
@@ -190,6 +194,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="a folder; for one picture also a file")
     parser.add_argument("--direction", help="photo2painting (default) or painting2photo")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    parser.add_argument("--backend", default="torch", choices=("torch", "onnx"), help="what runs the network (torch)")
     parser.add_argument("--batch-size", type=int, help="pictures of one size translated together, on a GPU (8)")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "tf32", "bf16"), help="of the network (fp32)")
     parser.add_argument("--compile", action="store_true", help="torch.compile, for the sizes that come often")
@@ -238,6 +243,8 @@ def check(arguments: argparse.Namespace) -> None:
     for name in ("alpha", "blend"):
         if not 0 <= getattr(arguments, name) <= 1:
             raise UserError(f"--{name} {getattr(arguments, name)}: must be 0 to 1")
+    if arguments.backend == "onnx" and (arguments.precision != "fp32" or arguments.compile):
+        raise UserError("--backend onnx: --precision and --compile are torch's")
     if arguments.keep_luminance and arguments.keep_color == "luminance":
         raise UserError("--keep-luminance --keep-color: both together leave the photograph as it is")
     if arguments.mask and len(arguments.mask) != len(arguments.style):

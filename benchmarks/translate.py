@@ -7,7 +7,8 @@ gradients (benchmarks/plain_networks.py). Ours is what translate.py does with --
 translation.folder.Folder with translation.fast. Both have the same weights, drawn at random, and the same pictures,
 brought to 256 px on the shorter side; if there are fewer than --pictures they come again. They take turns; a round is
 one share of the pictures, and the ratio is that of rounds. Memory is the most that a process of its own held for
-one side, beyond what it held with its network.
+one side, beyond what it held with its network. --int8 adds a third side: ours with what export.py --format int8-onnx
+makes of the network, calibrated on the same photographs; how near that is to float32 is said.
 """
 
 import argparse
@@ -29,14 +30,17 @@ from data.images import denormalise, find_pictures, normalise, to_tensor
 from engine.signals import StopRequest
 from metrics.cost import Peak
 from models import load_translator
+from models.translator import Translator
 from translation.fast import make_fast
 from translation.finish import SizeRule
 from translation.folder import Folder, HowToSave, threads_for
+from translation.int8_report import export_int8
 from translation.painter import Painter
 from translation.plan import Job
 
 MULTIPLE = 4  # of sides, which the plain network wants
 IN_MEMORY_RUN = 12  # pictures
+WANTED = 40.0  # dB of int8
 
 Side = Callable[[Sequence[Path], Path], None]  # pictures into a folder
 
@@ -49,6 +53,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--channels", type=int, default=64)
     parser.add_argument("--blocks", type=int, default=9)
+    parser.add_argument("--int8", action="store_true")
     parser.add_argument("--alone", choices=SIDES, help="one side once, for its memory: prints MiB")
     arguments = parser.parse_args()
     found = [arguments.photographs / name for name in find_pictures(arguments.photographs)]
@@ -60,7 +65,7 @@ def main() -> None:
 
 
 def compare(pictures: list[Path], folder: Path, arguments: argparse.Namespace) -> None:
-    sides = {name: make(folder, arguments) for name, make in SIDES.items()}
+    sides = {name: make(folder, arguments) for name, make in SIDES.items() if name != "int8" or arguments.int8}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     share = len(pictures) // arguments.rounds
     for number in range(-1, arguments.rounds):  # the first warms up
@@ -114,11 +119,29 @@ def plain_side(folder: Path, arguments: argparse.Namespace) -> Side:
 
 
 def our_side(folder: Path, arguments: argparse.Namespace) -> Side:
+    translator = load_translator(str(official(folder, arguments)), device="cpu")
+    make_fast(translator)
+    return with_threads(translator, arguments)
+
+
+def int8_side(folder: Path, arguments: argparse.Namespace) -> Side:
+    file = folder / "int8.onnx"
+    translator = load_translator(str(official(folder, arguments)), device="cpu")
+    found = export_int8(translator, file, arguments.photographs, WANTED, 0.0)
+    if not arguments.alone:
+        print(f"int8: {found['PSNR, dB']}, {found['share in 8 bits']:.0%} of the multiplications in 8 bits")
+    return with_threads(load_translator(str(file), device="cpu"), arguments)
+
+
+def official(folder: Path, arguments: argparse.Namespace) -> Path:
+    """The plain network's weights."""
     torch.manual_seed(0)
     weights = folder / "latest_net_G.pth"
     torch.save(plain_generator(arguments.channels, arguments.blocks).state_dict(), weights)
-    translator = load_translator(str(weights), device="cpu")
-    make_fast(translator)
+    return weights
+
+
+def with_threads(translator: Translator, arguments: argparse.Namespace) -> Side:
     how = HowToSave(threads=threads_for(), size=SizeRule(training=arguments.size))
 
     def translate(pictures: Sequence[Path], out: Path) -> None:
@@ -130,7 +153,11 @@ def our_side(folder: Path, arguments: argparse.Namespace) -> Side:
     return translate
 
 
-SIDES: dict[str, Callable[[Path, argparse.Namespace], Side]] = {"plain": plain_side, "ours": our_side}
+SIDES: dict[str, Callable[[Path, argparse.Namespace], Side]] = {
+    "plain": plain_side,
+    "ours": our_side,
+    "int8": int8_side,
+}
 
 
 if __name__ == "__main__":

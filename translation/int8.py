@@ -57,9 +57,7 @@ class Quantised(nn.Module):
         convolution = watched.convolution
         self.stride, self.padding = convolution.stride, convolution.padding
         step, zero = self._input_range(torch.cat(watched.inputs, dim=1))
-        shared = (
-            int(zero[0]) if any(self.padding) else MIDDLE
-        )  # the zero that it is told of, and pads with
+        shared = int(zero[0]) if any(self.padding) else MIDDLE  # the zero that it is told of, and pads with
         low_out, high_out = best_range(torch.cat(watched.outputs, dim=1))
         if keeps_shift:
             low_out, high_out = low_out.clamp_max(0), high_out.clamp_min(0)
