@@ -54,6 +54,7 @@ def translate(arguments: argparse.Namespace, team) -> int:
     """Plan, do what is not there yet, and sum up, also when interrupted; returns the exit code."""
     from engine.progress import say
     from engine.signals import StopRequest
+    from translation.claims import clean_up
     from translation.folder import Tally, clock_of, not_there
     from translation.plan import check_room, make_folders, plan_outputs
     from translation.summary import sum_up
@@ -64,6 +65,7 @@ def translate(arguments: argparse.Namespace, team) -> int:
     if arguments.dry_run:
         return team.once(lambda: show_plan(jobs, open_jobs, arguments))
     began, tally = time.monotonic(), Tally()
+    team.once(lambda: clean_up(jobs, open_jobs))
     with StopRequest(of_team=team.size > 1) as stop:
         if open_jobs:
             team.once(lambda: make_folders(open_jobs))

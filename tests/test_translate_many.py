@@ -125,8 +125,10 @@ def test_a_claim_is_its_makers_alone(tmp_path: Path) -> None:
     claim_path(target).touch()  # of one that was killed
     half = tmp_path / f"{claim_path(target).stem}.123.tmp.png"
     half.touch()
+    Leftovers([tmp_path])
+    assert list(tmp_path.iterdir()) == []
+    half.touch()  # without a claim: whoever makes the picture removes it
     leftovers = Leftovers([tmp_path])
-    assert not claim_path(target).exists()
     assert half.exists()
     leftovers.remove(target)
     assert list(tmp_path.iterdir()) == []
@@ -240,3 +242,39 @@ def test_large_pictures_come_by_themselves_and_are_the_same(tiny_run, photograph
     monkeypatch.setattr(translation.folder, "LARGE", 500)  # px; the pictures have 480 to 552
     assert call("translate", tiny_run, photographs, tmp_path / "out") == 3
     assert contents(tmp_path / "out") == whole
+
+
+def test_what_others_have_left_is_freed_whole_and_what_is_not_ours_is_kept(tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for name in ("a.png", "b.png"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        picture().save(tmp_path / "in" / name)
+    assert call("translate", tiny_run, tmp_path / "in", out) == 0
+    stem = claim_path(out / "a.png").name.removesuffix(".claim")
+    claim_path(out / "a.png").touch()
+    (out / f"{stem}.77.tmp.png").touch()
+    (out / ".mine.claim").touch()
+    (out / f".{'0' * 12}.claim").mkdir()
+    assert call("translate", tiny_run, tmp_path / "in", out) == 0
+    assert sorted(path.name for path in out.glob(".*")) == [f".{'0' * 12}.claim", ".mine.claim"]
+
+
+def test_who_inherits_a_claim_removes_the_half_picture(tmp_path: Path) -> None:
+    target = tmp_path / "a.png"
+    half = claim_path(target).with_suffix(".77.tmp.png")
+    claim_path(target).touch()
+    half.touch()
+    claim(target).release()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_claim_of_another_user_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim_path(tmp_path / "a.png").touch()
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("translation.claims._open", refuse)
+    assert claim(tmp_path / "a.png") is None
+    Leftovers([tmp_path])
+    assert claim_path(tmp_path / "a.png").exists()
