@@ -108,3 +108,34 @@ def test_room_is_foretold_from_headers_and_a_folder_without_it_is_refused(tree: 
         full.free = 10
         assert call("translate", "none", tree / "a.png", tmp_path / "out", "--dry-run") == 2
     assert "the translations take about 0.0 MB, 0.0 MB are free" in capsys.readouterr().err
+
+
+def test_a_pattern_that_fits_the_output_takes_no_translation_for_a_photograph(tmp_path: Path) -> None:
+    for name in ("a.png", "out/a.png", "out/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    jobs = plan_outputs([f"{tmp_path}/**/*.png"], tmp_path / "out")
+    assert [job.name for job in jobs] == ["a.png"]
+
+
+def test_one_folder_under_two_names_is_found(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mounted").mkdir()
+    real, folder = os.stat, os.stat(tree)
+    monkeypatch.setattr(
+        os, "stat", lambda path, **how: folder if path == str(tmp_path / "mounted") else real(path, **how)
+    )
+    with pytest.raises(DataError, match="both input and output"):
+        plan_outputs([str(tree)], tmp_path / "mounted")
+
+
+def test_names_that_are_too_long_are_told(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    long = "x" * 300
+    (tmp_path / "in").mkdir()
+    picture(9, 9).save(tmp_path / "in" / f"{long[:251]}.gif")  # its translation's name has four more
+    picture(9, 9).save(tmp_path / "in/a.png")
+    assert call("translate", tiny_run, tmp_path / long, tmp_path / "out") == 2
+    assert call("translate", tiny_run, tmp_path / "in", tmp_path / long) == 2
+    assert call("translate", tiny_run, tmp_path / "in/a.png", tmp_path / f"{long}.png") == 3
+    assert call("translate", tiny_run, tmp_path / "in", tmp_path / "out") == 3
+    assert "File name too long" in capsys.readouterr().err
+    assert (tmp_path / "out/a.png").exists()

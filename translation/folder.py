@@ -37,7 +37,7 @@ class HowToSave:
     def is_there(self, target: Path) -> bool:
         try:
             changed = target.stat().st_mtime
-        except FileNotFoundError:
+        except OSError:  # no such file, or no such name
             return False
         return self.replace_older is None or changed >= self.replace_older
 
@@ -217,7 +217,7 @@ def threads_for(cores: int | None = None) -> int:
 
 def not_there(jobs: Sequence[Job]) -> list[Job]:
     """Those without an output."""
-    return [job for job in jobs if not job.target.exists()]
+    return [job for job in jobs if not os.path.exists(job.target)]
 
 
 def clock_of(folder: Path) -> float:

@@ -1,5 +1,6 @@
 """What came of a translation, for people, for machines, and as an exit code."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ def sum_up(
     stopped = next((signal for _, signal in tallies if signal), "")
     if any(tally.disk_full for tally, _ in tallies):
         stopped = "disk full"
-    folder = output if output.is_dir() else output.parent
+    folder = output if os.path.isdir(output) else output.parent
     num_failed, failures = update_failures(folder, jobs, failed)
     there = len(jobs) - len(translated) - num_failed - len(busy) - len(left)
     return Summary(
