@@ -24,9 +24,10 @@ from tests.processes import TORCHRUN, start
 from tests.test_translate import contents
 from translation.claims import Leftovers, claim, claim_path
 from translation.failures import update_failures
-from translation.folder import Folder, HowToSave
+from translation.folder import Folder, HowToSave, Tally
 from translation.painter import Painter
 from translation.plan import Job, plan_outputs
+from translation.summary import sum_up
 
 HOLD = """
 import time
@@ -208,13 +209,13 @@ def test_the_list_of_failures_is_that_of_all_processes(tmp_path: Path) -> None:
     for name in "abc":
         (tmp_path / name).touch()
     jobs = [Job(tmp_path / name, tmp_path / "out" / name, name) for name in "abc"]
-    assert update_failures(tmp_path / "out", jobs[:2], {"a": "torn"})[0] == 1
-    assert update_failures(tmp_path / "out", jobs[2:], {"c": "empty"})[0] == 1
+    assert update_failures(tmp_path / "out", jobs[:2], {"a": "torn"})[0] == {"a"}
+    assert update_failures(tmp_path / "out", jobs[2:], {"c": "empty"})[0] == {"c"}
     assert failures(tmp_path / "out") == ["a", "c"]
-    assert update_failures(tmp_path / "out", jobs, {"a": "torn"}) == (2, tmp_path / "out/failures.csv")
+    assert update_failures(tmp_path / "out", jobs, {"a": "torn"}) == ({"a", "c"}, tmp_path / "out/failures.csv")
     (tmp_path / "out/a").touch()  # translated since, by whomever
     (tmp_path / "c").unlink()  # gone
-    assert update_failures(tmp_path / "out", jobs, {})[0] == 0
+    assert update_failures(tmp_path / "out", jobs, {})[0] == set()
     assert not (tmp_path / "out/failures.csv").exists()
 
 
@@ -278,3 +279,40 @@ def test_a_claim_of_another_user_is_busy(tmp_path: Path, monkeypatch: pytest.Mon
     assert claim(tmp_path / "a.png") is None
     Leftovers([tmp_path])
     assert claim_path(tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "not a table"])
+def test_what_stands_in_the_way_of_the_list_is_passed_by(kind: str, tmp_path: Path) -> None:
+    job = Job(tmp_path / "a", tmp_path / "out/a", "a")
+    path = tmp_path / "failures.csv"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text("picture,reason,file\n" + "x" * 200_000)
+    rows, found = update_failures(tmp_path, [job], {"a": "torn"})
+    assert (rows, found.name) == ({"a"}, "failures.csv" if kind == "not a table" else "failures-1.csv")
+
+
+def test_what_has_failed_before_and_is_left_counts_once(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    jobs = [Job(tmp_path / name, tmp_path / "out" / name, name) for name in "ab"]
+    for job in jobs:
+        job.source.touch()
+    update_failures(tmp_path / "out", jobs, {"a": "torn"})
+    jobs[1].target.touch()
+    found = sum_up(jobs, jobs[:1], [(Tally(), "SIGINT")], tmp_path / "out", 1.0)
+    assert (found.there, found.failed, found.left, found.exit_code) == (1, 0, ["a"], 130)
+
+
+def test_a_list_that_cannot_be_written_costs_no_summary(tmp_path: Path, monkeypatch, capsys) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("translation.failures.write_atomically", full)
+    jobs = [Job(tmp_path / "a", tmp_path / "out/a", "a")]
+    jobs[0].source.touch()
+    found = sum_up(jobs, jobs, [(Tally(failed={"a": "torn"}), "")], tmp_path, 1.0)
+    assert (found.failed, found.failures, found.exit_code) == (1, "", 3)
+    assert "No space left" in capsys.readouterr().err
