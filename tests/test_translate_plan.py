@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,8 @@ import pytest
 
 from data.source import DataError
 from tests.broken_files import picture
-from tests.conftest import call
+from tests.conftest import ROOT, call
+from translation.finish import SizeRule
 from translation.plan import Job, check_room, plan_outputs, room_needed
 
 
@@ -139,3 +141,21 @@ def test_names_that_are_too_long_are_told(tiny_run: Path, tmp_path: Path, capsys
     assert call("translate", tiny_run, tmp_path / "in", tmp_path / "out") == 3
     assert "File name too long" in capsys.readouterr().err
     assert (tmp_path / "out/a.png").exists()
+
+
+def test_room_is_that_of_the_reduced_pictures(tmp_path: Path) -> None:
+    picture(400, 200).save(tmp_path / "a.png")
+    jobs = [Job(tmp_path / "a.png", tmp_path / "out/a.png", "a.png")]
+    assert room_needed(jobs, SizeRule(longest=40)) == 40 * 20 * 2
+
+
+def test_a_reader_that_has_gone_and_a_closed_input_are_no_bugs(tree: Path, tmp_path: Path) -> None:
+    words = [sys.executable, ROOT / "translate.py", tmp_path / "no-run"]
+    with subprocess.Popen([*words, tree, tmp_path / "out", "--dry-run"], stdout=subprocess.PIPE, stderr=-1) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+    closed = ["bash", "-c", 'exec "$@" <&-', "bash", *words, "-", tmp_path / "out"]
+    found = subprocess.run(closed, capture_output=True, text=True)
+    assert (found.returncode, found.stderr.count("\n")) == (2, 1)
+    assert "no paths came on standard input" in found.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from data.images import PictureError, picture_size, save_picture
+from data.images import MAX_PIXELS, PictureError, picture_size, save_picture
 from data.photograph import Photograph, lay_alpha, open_photograph
 from engine.signals import StopRequest
 from translation.claims import Claim, Leftovers, claim
@@ -136,8 +136,11 @@ class Folder:
         self.leftovers.remove(job.target)
         item = Read(job, claimed)
         try:
-            width, height = picture_size(job.source)
-            item.is_large = width * height > LARGE
+            own = picture_size(job.source)
+            width, height = self.how.size(own)
+            if width * height > MAX_PIXELS:
+                raise PictureError(job.source, f"would be {width} x {height} px, above {MAX_PIXELS} px")
+            item.is_large = max(width * height, own[0] * own[1]) > LARGE
         except PictureError as error:
             item.problem = error.reason
         return item if item.is_large or item.problem else self._opened(item)
@@ -177,8 +180,8 @@ class Folder:
         """In a thread."""
         photograph, target, finish = item.photograph, item.job.target, self.painter.finish
         picture = finish.arranged(photograph.picture, item.translation)
-        if not finish.side_by_side:
-            picture = lay_alpha(picture, photograph.alpha, target)
+        alpha = photograph.alpha and finish.arranged(photograph.alpha, photograph.alpha)
+        picture = lay_alpha(picture, alpha, target)
         save_picture(picture, target, self.how.quality)
         item.claim.release()
 

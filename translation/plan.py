@@ -13,11 +13,13 @@ from typing import BinaryIO
 from data.images import EXTENSIONS, PictureError, find_pictures, picture_size
 from data.source import DataError
 from engine.exits import UserError
+from translation.finish import SizeRule
 
 # Written in their own format, so their name is kept; an animation's frame would lose its colours as a GIF.
 WRITABLE = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 FORMATS = {"jpg": (".jpg", ".jpeg"), "png": (".png",), "webp": (".webp",)}  # the first is written
 BYTES_A_PIXEL = {".jpg": 0.6, ".jpeg": 0.6, ".png": 2.0, ".webp": 1.5}  # of a painting, as they are saved; else 3
+OWN = SizeRule()
 SAMPLED = 200  # headers that are read to tell how much room is needed
 
 
@@ -188,25 +190,25 @@ def _refuse_twins(targets: Sequence[Path]) -> None:
             raise DataError(f"{target}: this file system takes it for {twin.name}; translate them into two folders")
 
 
-def room_needed(jobs: Sequence[Job]) -> int:
+def room_needed(jobs: Sequence[Job], size: SizeRule = OWN) -> int:
     """Bytes that the outputs will take, estimated from some pictures' sizes; those that cannot be read take none."""
     step = max(1, len(jobs) // SAMPLED)
     sample = list(islice(jobs, 0, None, step))
-    return round(sum(map(_bytes_of, sample)) * len(jobs) / max(1, len(sample)))
+    return round(sum(_bytes_of(job, size) for job in sample) * len(jobs) / max(1, len(sample)))
 
 
-def _bytes_of(job: Job) -> float:
+def _bytes_of(job: Job, size: SizeRule) -> float:
     try:
-        width, height = picture_size(job.source)
+        width, height = size(picture_size(job.source))
     except PictureError:
         return 0
     return width * height * BYTES_A_PIXEL.get(job.target.suffix.lower(), 3.0)
 
 
-def check_room(jobs: Sequence[Job], target: Path) -> tuple[int, int]:
+def check_room(jobs: Sequence[Job], target: Path, size: SizeRule = OWN) -> tuple[int, int]:
     """(bytes that the outputs will take, bytes that are free); raises UserError where not even half is there."""
     folder = next(path for path in (target, *target.absolute().parents) if os.path.isdir(path))
-    needed, free = room_needed(jobs), shutil.disk_usage(folder).free
+    needed, free = room_needed(jobs, size), shutil.disk_usage(folder).free
     if needed > 2 * free:
         raise UserError(f"{target}: the translations take about {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free")
     return needed, free
