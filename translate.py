@@ -18,6 +18,7 @@ is listed in failures.csv (exit code 3). Official weights are files of junyanz/p
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -58,7 +59,7 @@ def translate(arguments: argparse.Namespace, team) -> int:
     from translation.claims import clean_up
     from translation.folder import Tally, clock_of, not_there
     from translation.plan import check_room, make_folders, plan_outputs
-    from translation.summary import sum_up
+    from translation.summary import list_failures, sum_up
 
     listed = sys.stdin and sys.stdin.buffer if "-" in arguments.inputs else None
     jobs = team.once(lambda: plan_outputs(arguments.inputs, arguments.output, arguments.format, listed))
@@ -74,7 +75,11 @@ def translate(arguments: argparse.Namespace, team) -> int:
             since = team.once(lambda: clock_of(open_jobs[0].target.parent) if arguments.overwrite else None)
             own = len(open_jobs) * team.rank // team.size  # where this process begins; it ends with the others' shares
             tally = translate_jobs(open_jobs[own:] + open_jobs[:own], since, arguments, stop)
-        tallies = team.all((tally, stop.signal))
+        try:
+            tallies = team.all((tally, stop.signal))
+        except Exception:  # a process is gone, and with it the summary; what has failed here is listed all the same
+            list_failures(arguments.output, jobs, tally.failed)
+            raise
     seconds = time.monotonic() - began
     summary = team.once(lambda: sum_up(jobs, open_jobs, tallies, arguments.output, seconds))
     if team.leads:
@@ -153,7 +158,9 @@ def translate_named_videos(videos: list[Path], arguments: argparse.Namespace, te
             raise UserError(f"--{name.replace('_', '-')}: is for pictures; a video takes none")
     jobs = plan_videos(videos, arguments.output)
     if arguments.dry_run:
-        return show_plan(jobs, [job for job in jobs if arguments.overwrite or not job.target.exists()], arguments)
+        return show_plan(
+            jobs, [job for job in jobs if arguments.overwrite or not os.path.exists(job.target)], arguments
+        )
     options = VideoOptions(arguments.batch_size or 1, arguments.crf, arguments.partial, arguments.overwrite)
     return translate_videos(jobs, lambda: open_painter(arguments), options, arguments.json)
 

@@ -144,6 +144,7 @@ def test_where_there_are_no_locks_creation_alone_counts(tmp_path: Path, monkeypa
     assert claim(tmp_path / "a.png") is None
     os.utime(first.path, (0, 0))
     assert claim(tmp_path / "a.png") is not None
+    assert claim(tmp_path / "a.png") is None  # one alone inherits it
 
 
 def test_ctrl_c_ends_with_a_summary_and_130_and_sigterm_with_75(tiny_run, photographs, whole, tmp_path: Path) -> None:

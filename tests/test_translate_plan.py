@@ -159,3 +159,11 @@ def test_a_reader_that_has_gone_and_a_closed_input_are_no_bugs(tree: Path, tmp_p
     found = subprocess.run(closed, capture_output=True, text=True)
     assert (found.returncode, found.stderr.count("\n")) == (2, 1)
     assert "no paths came on standard input" in found.stderr
+
+
+def test_a_folder_of_the_outputs_name_is_no_translation(tiny_run: Path, tmp_path: Path, capsys) -> None:
+    picture(9, 9).save(tmp_path / "a.png")
+    (tmp_path / "out/a.png").mkdir(parents=True)
+    for _ in range(2):
+        assert call("translate", tiny_run, tmp_path / "a.png", tmp_path / "out") == 3
+        assert "Is a directory" in capsys.readouterr().err

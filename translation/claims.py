@@ -55,6 +55,8 @@ def claim(target: Path) -> Claim | None:
             return None
         if _is_still(path, descriptor):
             if not is_new:  # of a process that was killed, maybe while it wrote
+                with suppress(OSError):
+                    os.utime(descriptor)  # where there are no locks it is ours for as long as a new one
                 _remove_halves(target)
             return Claim(path, descriptor)
         os.close(descriptor)  # its maker has released it before it was ours: it is no claim any more

@@ -43,7 +43,7 @@ def update_failures(folder: Path, jobs: Sequence[Job], failed: Mapping[str, str]
 
 def _stands(row: list[str], ours: Mapping[str, Job]) -> bool:
     job = ours.get(row[0])
-    return os.path.exists(row[2]) and not (job and os.path.exists(job.target))
+    return os.path.exists(row[2]) and not (job and os.path.isfile(job.target))
 
 
 @contextmanager

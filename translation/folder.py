@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISREG
 
 from PIL import Image
 
@@ -36,10 +37,10 @@ class HowToSave:
 
     def is_there(self, target: Path) -> bool:
         try:
-            changed = target.stat().st_mtime
+            found = target.stat()
         except OSError:  # no such file, or no such name
             return False
-        return self.replace_older is None or changed >= self.replace_older
+        return S_ISREG(found.st_mode) and (self.replace_older is None or found.st_mtime >= self.replace_older)
 
 
 @dataclass
@@ -220,7 +221,7 @@ def threads_for(cores: int | None = None) -> int:
 
 def not_there(jobs: Sequence[Job]) -> list[Job]:
     """Those without an output."""
-    return [job for job in jobs if not os.path.exists(job.target)]
+    return [job for job in jobs if not os.path.isfile(job.target)]
 
 
 def clock_of(folder: Path) -> float:
