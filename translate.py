@@ -2,7 +2,7 @@
 
     translate.py runs/demo photographs/ paintings/
     translate.py runs/demo 'photographs/**/*.jpg' paintings/ --format png --max-side 2048
-    find photographs -newer paintings | translate.py runs/demo - paintings/
+    find photographs -type f -newer paintings | translate.py runs/demo - paintings/
     translate.py runs/demo paintings/ photographs/ --direction painting2photo
     translate.py configs/gatys.yaml photographs/ paintings/ --style starry-night.jpg
     translate.py runs/adain photographs/ paintings/ --style a.jpg b.jpg --mask left.png right.png
@@ -18,18 +18,20 @@ is listed in failures.csv (exit code 3). Official weights are files of junyanz/p
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
 
 from engine.command_line import Parser
-from engine.exits import DONE, UserError, printable, run_script
+from engine.exits import DONE, UserError, answer, printable, run_script
 from models.options import PRESERVED_COLOURS
 
 KEEP_COLOR = (
     "keep the photograph's colours: take the translation's luminance alone (the default of the two), or give the "
     "paintings the photograph's colours first (moments)"
 )
+USUAL_SIZE = 256  # px, of training pictures, until the run says its own
 MASK = "one for each of --style, white where it is shown: a picture, or a folder of them under the photographs' names"
 
 
@@ -54,31 +56,37 @@ def translate(arguments: argparse.Namespace, team) -> int:
     """Plan, do what is not there yet, and sum up, also when interrupted; returns the exit code."""
     from engine.progress import say
     from engine.signals import StopRequest
+    from translation.claims import clean_up
     from translation.folder import Tally, clock_of, not_there
     from translation.plan import check_room, make_folders, plan_outputs
-    from translation.summary import sum_up
+    from translation.summary import list_failures, sum_up
 
-    listed = sys.stdin.buffer if "-" in arguments.inputs else None
+    listed = sys.stdin and sys.stdin.buffer if "-" in arguments.inputs else None
     jobs = team.once(lambda: plan_outputs(arguments.inputs, arguments.output, arguments.format, listed))
     open_jobs = jobs if arguments.overwrite else team.once(lambda: not_there(jobs))
     if arguments.dry_run:
         return team.once(lambda: show_plan(jobs, open_jobs, arguments))
     began, tally = time.monotonic(), Tally()
+    team.once(lambda: clean_up(jobs, open_jobs))
     with StopRequest(of_team=team.size > 1) as stop:
         if open_jobs:
             team.once(lambda: make_folders(open_jobs))
-            team.once(lambda: check_room(open_jobs, arguments.output))
+            team.once(lambda: check_room(open_jobs, arguments.output, foreseen_size(arguments)))
             since = team.once(lambda: clock_of(open_jobs[0].target.parent) if arguments.overwrite else None)
             own = len(open_jobs) * team.rank // team.size  # where this process begins; it ends with the others' shares
             tally = translate_jobs(open_jobs[own:] + open_jobs[:own], since, arguments, stop)
-        tallies = team.all((tally, stop.signal))
+        try:
+            tallies = team.all((tally, stop.signal))
+        except Exception:  # a process is gone, and with it the summary; what has failed here is listed all the same
+            list_failures(arguments.output, jobs, tally.failed)
+            raise
     seconds = time.monotonic() - began
     summary = team.once(lambda: sum_up(jobs, open_jobs, tallies, arguments.output, seconds))
     if team.leads:
         *more, line = summary.lines(arguments.overwrite)
         for each in more:
             say(each)
-        print(json.dumps(summary.values()) if arguments.json else printable(line))
+        answer(json.dumps(summary.values()) if arguments.json else printable(line))
     return summary.exit_code
 
 
@@ -164,7 +172,9 @@ def translate_named_videos(videos: list[Path], arguments: argparse.Namespace, te
             raise UserError(f"--{name.replace('_', '-')}: is for pictures; a video takes none")
     jobs = plan_videos(videos, arguments.output)
     if arguments.dry_run:
-        return show_plan(jobs, [job for job in jobs if arguments.overwrite or not job.target.exists()], arguments)
+        return show_plan(
+            jobs, [job for job in jobs if arguments.overwrite or not os.path.exists(job.target)], arguments
+        )
     options = VideoOptions(arguments.batch_size or 1, arguments.crf, arguments.partial, arguments.overwrite)
     return translate_videos(jobs, lambda: open_painter(arguments), options, arguments.json)
 
@@ -260,19 +270,26 @@ def read_weights(text: str) -> list[float]:
         raise UserError(f"--style-weights {text}: numbers with commas between them, for example 0.7,0.3") from None
 
 
+def foreseen_size(arguments: argparse.Namespace):
+    """The SizeRule as far as it is known before the model is loaded."""
+    from translation.finish import SizeRule
+
+    return SizeRule(arguments.max_side, USUAL_SIZE if arguments.resize_to_training_size else 0)
+
+
 def show_plan(jobs: list, open_jobs: list, arguments: argparse.Namespace) -> int:
     from translation.plan import check_room
 
-    needed, free = check_room(open_jobs, arguments.output)
+    needed, free = check_room(open_jobs, arguments.output, foreseen_size(arguments))
     there = len(jobs) - len(open_jobs)
     pairs = [(printable(str(job.source)), printable(str(job.target))) for job in open_jobs]
     if arguments.json:
-        print(json.dumps({"to_translate": pairs, "there": there, "bytes_needed": needed, "bytes_free": free}))
+        answer(json.dumps({"to_translate": pairs, "there": there, "bytes_needed": needed, "bytes_free": free}))
         return DONE
     for source, target in pairs:
-        print(f"{source} -> {target}")
+        answer(f"{source} -> {target}")
     room = f"about {needed / 1e6:,.1f} MB are wanted, {free / 1e6:,.1f} MB are free"
-    print(f"{len(pairs)} to translate, {there} there already; {room}")
+    answer(f"{len(pairs)} to translate, {there} there already; {room}")
     return DONE
 
 

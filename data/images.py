@@ -22,6 +22,16 @@ from torch.nn import functional
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # decoders allowed, whatever the extension
 ORIENTATION = 0x0112  # of EXIF: from 5 on a picture lies on its side
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+LONGEST = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}  # px of a side that the format, or its library, can write
 MAX_PIXELS = 179_000_000  # checked in the header, before anything is decoded
 
 Image.init()  # else Pillow knows only five formats by heart
@@ -29,6 +39,8 @@ Image.init()  # else Pillow knows only five formats by heart
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # Pixels that come from `bytes` are read here and never written.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+# Damaged EXIF is passed over; Pillow tells of every tag.
+warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
 
 
 class PictureError(ValueError):
@@ -112,8 +124,22 @@ def decode(file: BinaryIO, path: str | Path, draft: int = 0) -> Image.Image:
         if draft and image.format == "JPEG":
             image.draft(None, (2 * draft, 2 * draft))
         image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-        return to_rgb(image)
+        return to_rgb(upright(image))
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turned as EXIF says. Pillow's own exif_transpose writes the rest of EXIF anew besides, and refuses pictures for a
+    damaged tag that nobody asks for."""
+    turn = TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        found = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # damaged: Pillow raises almost anything
+        return 1
+    return found if isinstance(found, int) else 1
 
 
 @contextlib.contextmanager
@@ -135,7 +161,7 @@ def picture_size(path: str | Path) -> tuple[int, int]:
     """Width and height in px of a picture, upright, by its header alone; raises PictureError."""
     with naming(path), open_regular(path) as file, opened(file, path) as image:
         width, height = image.size
-        return (height, width) if image.getexif().get(ORIENTATION, 1) >= 5 else (width, height)
+        return (height, width) if 5 <= _orientation(image) <= 8 else (width, height)
 
 
 def upright_size(file: BinaryIO, decoded: Image.Image) -> tuple[int, int]:
@@ -175,8 +201,14 @@ def save_picture(image: Image.Image, path: Path, quality: int = 0) -> None:
 
     Args:
         quality: 1 to 100, of JPEG and WebP; 0 is 95 for JPEG and lossless for WebP. Other formats lose nothing.
+
+    Raises:
+        ValueError: the format knows no such size.
     """
     lossy = {"quality": quality or 95}
+    longest = LONGEST.get(path.suffix.lower())
+    if longest and max(image.size) > longest:
+        raise ValueError(f"{image.width} x {image.height} px: {path.suffix[1:]} holds {longest} px a side")
     settings = {".jpg": lossy, ".jpeg": lossy, ".webp": lossy if quality else {"lossless": True}}
     # Short, whatever the name: one of 255 bytes is allowed.
     temporary = path.with_name(f".{temporary_stem(path)}.{os.getpid()}.tmp{path.suffix}")

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
 
-from data.images import naming, open_regular, opened, to_rgb
+from data.images import naming, open_regular, opened, to_rgb, upright
 
 SRGB = ImageCms.createProfile("sRGB")
 WITH_ALPHA = (".png", ".webp", ".tif", ".tiff")  # the formats that keep it
@@ -38,7 +38,7 @@ def open_photograph(path: str | Path) -> Photograph:
     with naming(path), open_regular(path) as file, opened(file, path) as image:
         image.load()
         profile = image.info.get("icc_profile")
-        ImageOps.exif_transpose(image, in_place=True)
+        image = upright(image)
         alpha = _alpha(image)
         if image.mode == "CMYK" and profile:  # four inks, which only the profile knows
             return Photograph(_in_srgb(image, profile) or to_rgb(image), alpha)
@@ -61,7 +61,7 @@ def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:
         if "sRGB" in ImageCms.getProfileDescription(given):
             return None
         return ImageCms.profileToProfile(image, given, SRGB, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):  # TypeError: a TIFF's tag that holds no bytes
         return None
 
 

@@ -29,9 +29,9 @@ def refuse_target(source: Path, target: Path, crf: int | None, overwrite: bool) 
     container = WRITABLE.get(target.suffix.lower())
     if container is None:
         raise VideoError(target, f"cannot write {target.suffix or 'this'}; one of: {' '.join(WRITABLE)}")
-    if target.exists() and target.resolve() == source.resolve():
+    if os.path.exists(target) and os.path.exists(source) and os.path.samefile(target, source):
         raise VideoError(target, "is both input and output; choose another output")
-    if target.exists() and not overwrite:
+    if os.path.exists(target) and not overwrite:
         raise VideoError(target, "is there already; --overwrite replaces it")
     if not target.parent.is_dir():
         raise VideoError(target, "its folder does not exist")
@@ -61,7 +61,7 @@ def whole_or_nothing(target: Path, overwrite: bool) -> Iterator[Path]:
     temporary = target.with_name(f".{digest}.{os.getpid()}.tmp{target.suffix}")
     try:
         yield temporary
-        if target.exists() and not overwrite:
+        if os.path.exists(target) and not overwrite:
             raise VideoError(target, "has come into being meanwhile; --overwrite replaces it")
         with naming(target):
             with open(temporary, "rb") as file:

@@ -71,6 +71,14 @@ def _write(line: str) -> None:
     sys.stderr.write(f"{printable(line)}\n")
 
 
+def answer(line: str) -> None:
+    """What was asked for, on the standard output. A reader that has gone (`| head`) is no error."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def talks() -> bool:
     """False in all but the first of torchrun's processes: what is for people is said once."""
     return os.environ.get("RANK", "0") == "0"

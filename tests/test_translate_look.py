@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 
 from data.images import picture_size
 from data.photograph import lay_alpha, open_photograph
@@ -276,3 +276,46 @@ def test_pictures_of_a_size_come_together_and_none_waits_for_ever() -> None:
     held = list(alike(range(20), lambda x: x % 7, 9, 5))
     assert sorted(x for batch in held for x in batch) == list(range(20))
     assert max(map(len, held)) <= 3
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_damaged_exif_and_profiles_of_a_strange_type_are_passed_over(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x011A] = 6, "a maker of cameras", 72.0
+    whole = exif.tobytes()
+    for i in range(len(whole)):
+        picture(24, 16).save(tmp_path / "a.jpg", exif=whole[:i] + b"\xff" + whole[i + 1 :])
+        assert sorted(open_photograph(tmp_path / "a.jpg").picture.size) == [16, 24]
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[34675], tags.tagtype[34675] = "text", 2
+    picture(9, 7).save(tmp_path / "a.tif", tiffinfo=tags)
+    assert open_photograph(tmp_path / "a.tif").picture.size == (9, 7)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_photograph_is_turned_as_pillow_would(turn: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    picture(9, 7).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as image:
+        expected = ImageOps.exif_transpose(image)
+    assert np.array_equal(open_photograph(tmp_path / "a.png").picture, expected)
+    assert picture_size(tmp_path / "a.png") == expected.size
+
+
+def test_beside_its_translation_a_photograph_stays_transparent(tiny_run: Path, tmp_path: Path) -> None:
+    source = with_alpha(9, 7)
+    source.save(tmp_path / "a.png")
+    assert call("translate", tiny_run, tmp_path / "a.png", tmp_path / "b.png", "--side-by-side") == 0
+    with Image.open(tmp_path / "b.png") as both:
+        alpha = np.asarray(both.getchannel("A"))
+    assert np.array_equal(alpha, np.hstack([np.asarray(source.getchannel("A"))] * 2))
+
+
+def test_sizes_that_a_format_or_the_memory_does_not_hold_are_told(tiny_run: Path, tmp_path: Path, capsys) -> None:
+    Image.new("RGB", (16384, 1)).save(tmp_path / "a.png")
+    assert call("translate", tiny_run, tmp_path / "a.png", tmp_path / "a.webp") == 3
+    assert "webp holds 16383 px a side" in capsys.readouterr().err
+    Image.new("RGB", (200_000, 1)).save(tmp_path / "a.png")  # with 32 px as its shorter side
+    assert call("translate", tiny_run, tmp_path / "a.png", tmp_path / "b.png", "--resize-to-training-size") == 3
+    assert "would be 6400000 x 32 px" in capsys.readouterr().err

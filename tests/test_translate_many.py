@@ -24,9 +24,10 @@ from tests.processes import TORCHRUN, start
 from tests.test_translate import contents
 from translation.claims import Leftovers, claim, claim_path
 from translation.failures import update_failures
-from translation.folder import Folder, HowToSave
+from translation.folder import Folder, HowToSave, Tally
 from translation.painter import Painter
 from translation.plan import Job, plan_outputs
+from translation.summary import sum_up
 
 HOLD = """
 import time
@@ -125,8 +126,10 @@ def test_a_claim_is_its_makers_alone(tmp_path: Path) -> None:
     claim_path(target).touch()  # of one that was killed
     half = tmp_path / f"{claim_path(target).stem}.123.tmp.png"
     half.touch()
+    Leftovers([tmp_path])
+    assert list(tmp_path.iterdir()) == []
+    half.touch()  # without a claim: whoever makes the picture removes it
     leftovers = Leftovers([tmp_path])
-    assert not claim_path(target).exists()
     assert half.exists()
     leftovers.remove(target)
     assert list(tmp_path.iterdir()) == []
@@ -141,6 +144,7 @@ def test_where_there_are_no_locks_creation_alone_counts(tmp_path: Path, monkeypa
     assert claim(tmp_path / "a.png") is None
     os.utime(first.path, (0, 0))
     assert claim(tmp_path / "a.png") is not None
+    assert claim(tmp_path / "a.png") is None  # one alone inherits it
 
 
 def test_ctrl_c_ends_with_a_summary_and_130_and_sigterm_with_75(tiny_run, photographs, whole, tmp_path: Path) -> None:
@@ -206,13 +210,13 @@ def test_the_list_of_failures_is_that_of_all_processes(tmp_path: Path) -> None:
     for name in "abc":
         (tmp_path / name).touch()
     jobs = [Job(tmp_path / name, tmp_path / "out" / name, name) for name in "abc"]
-    assert update_failures(tmp_path / "out", jobs[:2], {"a": "torn"})[0] == 1
-    assert update_failures(tmp_path / "out", jobs[2:], {"c": "empty"})[0] == 1
+    assert update_failures(tmp_path / "out", jobs[:2], {"a": "torn"})[0] == {"a"}
+    assert update_failures(tmp_path / "out", jobs[2:], {"c": "empty"})[0] == {"c"}
     assert failures(tmp_path / "out") == ["a", "c"]
-    assert update_failures(tmp_path / "out", jobs, {"a": "torn"}) == (2, tmp_path / "out/failures.csv")
+    assert update_failures(tmp_path / "out", jobs, {"a": "torn"}) == ({"a", "c"}, tmp_path / "out/failures.csv")
     (tmp_path / "out/a").touch()  # translated since, by whomever
     (tmp_path / "c").unlink()  # gone
-    assert update_failures(tmp_path / "out", jobs, {})[0] == 0
+    assert update_failures(tmp_path / "out", jobs, {})[0] == set()
     assert not (tmp_path / "out/failures.csv").exists()
 
 
@@ -240,3 +244,76 @@ def test_large_pictures_come_by_themselves_and_are_the_same(tiny_run, photograph
     monkeypatch.setattr(translation.folder, "LARGE", 500)  # px; the pictures have 480 to 552
     assert call("translate", tiny_run, photographs, tmp_path / "out") == 3
     assert contents(tmp_path / "out") == whole
+
+
+def test_what_others_have_left_is_freed_whole_and_what_is_not_ours_is_kept(tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for name in ("a.png", "b.png"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        picture().save(tmp_path / "in" / name)
+    assert call("translate", tiny_run, tmp_path / "in", out) == 0
+    stem = claim_path(out / "a.png").name.removesuffix(".claim")
+    claim_path(out / "a.png").touch()
+    (out / f"{stem}.77.tmp.png").touch()
+    (out / ".mine.claim").touch()
+    (out / f".{'0' * 12}.claim").mkdir()
+    assert call("translate", tiny_run, tmp_path / "in", out) == 0
+    assert sorted(path.name for path in out.glob(".*")) == [f".{'0' * 12}.claim", ".mine.claim"]
+
+
+def test_who_inherits_a_claim_removes_the_half_picture(tmp_path: Path) -> None:
+    target = tmp_path / "a.png"
+    half = claim_path(target).with_suffix(".77.tmp.png")
+    claim_path(target).touch()
+    half.touch()
+    claim(target).release()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_claim_of_another_user_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim_path(tmp_path / "a.png").touch()
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("translation.claims._open", refuse)
+    assert claim(tmp_path / "a.png") is None
+    Leftovers([tmp_path])
+    assert claim_path(tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "not a table"])
+def test_what_stands_in_the_way_of_the_list_is_passed_by(kind: str, tmp_path: Path) -> None:
+    job = Job(tmp_path / "a", tmp_path / "out/a", "a")
+    path = tmp_path / "failures.csv"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text("picture,reason,file\n" + "x" * 200_000)
+    rows, found = update_failures(tmp_path, [job], {"a": "torn"})
+    assert (rows, found.name) == ({"a"}, "failures.csv" if kind == "not a table" else "failures-1.csv")
+
+
+def test_what_has_failed_before_and_is_left_counts_once(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    jobs = [Job(tmp_path / name, tmp_path / "out" / name, name) for name in "ab"]
+    for job in jobs:
+        job.source.touch()
+    update_failures(tmp_path / "out", jobs, {"a": "torn"})
+    jobs[1].target.touch()
+    found = sum_up(jobs, jobs[:1], [(Tally(), "SIGINT")], tmp_path / "out", 1.0)
+    assert (found.there, found.failed, found.left, found.exit_code) == (1, 0, ["a"], 130)
+
+
+def test_a_list_that_cannot_be_written_costs_no_summary(tmp_path: Path, monkeypatch, capsys) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("translation.failures.write_atomically", full)
+    jobs = [Job(tmp_path / "a", tmp_path / "out/a", "a")]
+    jobs[0].source.touch()
+    found = sum_up(jobs, jobs, [(Tally(failed={"a": "torn"}), "")], tmp_path, 1.0)
+    assert (found.failed, found.failures, found.exit_code) == (1, "", 3)
+    assert "No space left" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,8 @@ import pytest
 
 from data.source import DataError
 from tests.broken_files import picture
-from tests.conftest import call
+from tests.conftest import ROOT, call
+from translation.finish import SizeRule
 from translation.plan import Job, check_room, plan_outputs, room_needed
 
 
@@ -108,3 +110,60 @@ def test_room_is_foretold_from_headers_and_a_folder_without_it_is_refused(tree: 
         full.free = 10
         assert call("translate", "none", tree / "a.png", tmp_path / "out", "--dry-run") == 2
     assert "the translations take about 0.0 MB, 0.0 MB are free" in capsys.readouterr().err
+
+
+def test_a_pattern_that_fits_the_output_takes_no_translation_for_a_photograph(tmp_path: Path) -> None:
+    for name in ("a.png", "out/a.png", "out/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    jobs = plan_outputs([f"{tmp_path}/**/*.png"], tmp_path / "out")
+    assert [job.name for job in jobs] == ["a.png"]
+
+
+def test_one_folder_under_two_names_is_found(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mounted").mkdir()
+    real, folder = os.stat, os.stat(tree)
+    monkeypatch.setattr(
+        os, "stat", lambda path, **how: folder if path == str(tmp_path / "mounted") else real(path, **how)
+    )
+    with pytest.raises(DataError, match="both input and output"):
+        plan_outputs([str(tree)], tmp_path / "mounted")
+
+
+def test_names_that_are_too_long_are_told(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    long = "x" * 300
+    (tmp_path / "in").mkdir()
+    picture(9, 9).save(tmp_path / "in" / f"{long[:251]}.gif")  # its translation's name has four more
+    picture(9, 9).save(tmp_path / "in/a.png")
+    assert call("translate", tiny_run, tmp_path / long, tmp_path / "out") == 2
+    assert call("translate", tiny_run, tmp_path / "in", tmp_path / long) == 2
+    assert call("translate", tiny_run, tmp_path / "in/a.png", tmp_path / f"{long}.png") == 3
+    assert call("translate", tiny_run, tmp_path / "in", tmp_path / "out") == 3
+    assert "File name too long" in capsys.readouterr().err
+    assert (tmp_path / "out/a.png").exists()
+
+
+def test_room_is_that_of_the_reduced_pictures(tmp_path: Path) -> None:
+    picture(400, 200).save(tmp_path / "a.png")
+    jobs = [Job(tmp_path / "a.png", tmp_path / "out/a.png", "a.png")]
+    assert room_needed(jobs, SizeRule(longest=40)) == 40 * 20 * 2
+
+
+def test_a_reader_that_has_gone_and_a_closed_input_are_no_bugs(tree: Path, tmp_path: Path) -> None:
+    words = [sys.executable, ROOT / "translate.py", tmp_path / "no-run"]
+    with subprocess.Popen([*words, tree, tmp_path / "out", "--dry-run"], stdout=subprocess.PIPE, stderr=-1) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+    closed = ["bash", "-c", 'exec "$@" <&-', "bash", *words, "-", tmp_path / "out"]
+    found = subprocess.run(closed, capture_output=True, text=True)
+    assert (found.returncode, found.stderr.count("\n")) == (2, 1)
+    assert "no paths came on standard input" in found.stderr
+
+
+def test_a_folder_of_the_outputs_name_is_no_translation(tiny_run: Path, tmp_path: Path, capsys) -> None:
+    picture(9, 9).save(tmp_path / "a.png")
+    (tmp_path / "out/a.png").mkdir(parents=True)
+    for _ in range(2):
+        assert call("translate", tiny_run, tmp_path / "a.png", tmp_path / "out") == 3
+        assert "Is a directory" in capsys.readouterr().err

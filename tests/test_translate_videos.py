@@ -57,6 +57,7 @@ def test_a_folder_is_searched_for_pictures_and_its_videos_are_told(tiny_run: Pat
         (("{a}", "{p}", "out"), "translate them by two commands"),
         (("{a}", "out", "--side-by-side"), "--side-by-side: is for pictures"),
         (("{a}", "{a}", "{tmp}/out"), "two of the videos would become"),
+        (("{a}", "{a}/below/b.mp4"), "cannot be made"),
     ],
 )
 def test_what_is_refused(words: tuple, message: str, video: Path, tmp_path: Path, capsys) -> None:

@@ -16,7 +16,7 @@ NAMES = ("failures.csv", *(f"failures-{i}.csv" for i in range(1, 1000)))  # the 
 ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # names are bytes
 
 
-def update_failures(folder: Path, jobs: Sequence[Job], failed: Mapping[str, str]) -> tuple[int, Path]:
+def update_failures(folder: Path, jobs: Sequence[Job], failed: Mapping[str, str]) -> tuple[set[str], Path]:
     """Bring the list up to date. A row goes when its picture has been translated since, by whatever process, or its
     file is gone; so several processes, and runs that were killed, end with the list that one run alone would write.
     Without rows there is no list.
@@ -24,7 +24,10 @@ def update_failures(folder: Path, jobs: Sequence[Job], failed: Mapping[str, str]
     Args:
         failed: reasons by name, of what this process has tried.
 
-    Returns how many of `jobs` failed, and where the list is.
+    Returns which of `jobs` failed, and where the list is.
+
+    Raises:
+        OSError: it cannot be written.
     """
     ours = {job.name: job for job in jobs}
     with _locked(folder):
@@ -35,12 +38,12 @@ def update_failures(folder: Path, jobs: Sequence[Job], failed: Mapping[str, str]
             write_atomically(path, _table(rows[name] for name in sorted(rows)).encode(**ENCODING))
         else:
             path.unlink(missing_ok=True)
-    return sum(name in ours for name in rows), path
+    return rows.keys() & ours.keys(), path
 
 
 def _stands(row: list[str], ours: Mapping[str, Job]) -> bool:
     job = ours.get(row[0])
-    return os.path.exists(row[2]) and not (job and job.target.exists())
+    return os.path.exists(row[2]) and not (job and os.path.isfile(job.target))
 
 
 @contextmanager
@@ -58,8 +61,9 @@ def _locked(folder: Path) -> Iterator[None]:
 def _read(path: Path) -> list[list[str]]:
     if not path.exists():
         return []
-    with path.open(newline="", **ENCODING) as file:
+    with path.open(newline="", **ENCODING) as file, suppress(csv.Error):  # not as we have written it
         return [row for row in csv.reader(file) if len(row) == len(HEADER) and row != HEADER]
+    return []
 
 
 def _table(rows: Iterator[list[str]]) -> str:
@@ -69,4 +73,7 @@ def _table(rows: Iterator[list[str]]) -> str:
 
 
 def _is_ours(path: Path) -> bool:
-    return path.read_text(errors="replace").startswith(",".join(HEADER[:2]))
+    if not path.is_file():
+        return False
+    with path.open(errors="replace") as file:
+        return file.readline().startswith(",".join(HEADER[:2]))

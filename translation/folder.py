@@ -6,10 +6,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISREG
 
 from PIL import Image
 
-from data.images import PictureError, picture_size, save_picture
+from data.images import MAX_PIXELS, PictureError, picture_size, save_picture
 from data.photograph import Photograph, lay_alpha, open_photograph
 from engine.signals import StopRequest
 from translation.claims import Claim, Leftovers, claim
@@ -36,10 +37,10 @@ class HowToSave:
 
     def is_there(self, target: Path) -> bool:
         try:
-            changed = target.stat().st_mtime
-        except FileNotFoundError:
+            found = target.stat()
+        except OSError:  # no such file, or no such name
             return False
-        return self.replace_older is None or changed >= self.replace_older
+        return S_ISREG(found.st_mode) and (self.replace_older is None or found.st_mtime >= self.replace_older)
 
 
 @dataclass
@@ -136,8 +137,11 @@ class Folder:
         self.leftovers.remove(job.target)
         item = Read(job, claimed)
         try:
-            width, height = picture_size(job.source)
-            item.is_large = width * height > LARGE
+            own = picture_size(job.source)
+            width, height = self.how.size(own)
+            if width * height > MAX_PIXELS:
+                raise PictureError(job.source, f"would be {width} x {height} px, above {MAX_PIXELS} px")
+            item.is_large = max(width * height, own[0] * own[1]) > LARGE
         except PictureError as error:
             item.problem = error.reason
         return item if item.is_large or item.problem else self._opened(item)
@@ -177,8 +181,8 @@ class Folder:
         """In a thread."""
         photograph, target, finish = item.photograph, item.job.target, self.painter.finish
         picture = finish.arranged(photograph.picture, item.translation)
-        if not finish.side_by_side:
-            picture = lay_alpha(picture, photograph.alpha, target)
+        alpha = photograph.alpha and finish.arranged(photograph.alpha, photograph.alpha)
+        picture = lay_alpha(picture, alpha, target)
         save_picture(picture, target, self.how.quality)
         item.claim.release()
 
@@ -217,7 +221,7 @@ def threads_for(cores: int | None = None) -> int:
 
 def not_there(jobs: Sequence[Job]) -> list[Job]:
     """Those without an output."""
-    return [job for job in jobs if not job.target.exists()]
+    return [job for job in jobs if not os.path.isfile(job.target)]
 
 
 def clock_of(folder: Path) -> float:

@@ -1,11 +1,13 @@
 """What came of a translation, for people, for machines, and as an exit code."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.exits import DONE, INTERRUPTED, SOME_FAILED, STOPPED, USER_ERROR
+from engine.progress import say
 from translation.failures import update_failures
 from translation.folder import Tally
 from translation.plan import Job
@@ -42,7 +44,7 @@ class Summary:
         parts += [f"{self.busy} being made by other processes"] * bool(self.busy)
         parts += [f"{len(self.left)} left"] * bool(self.left)
         line = f"{', '.join(parts)}: {self.output}"
-        if self.failed:
+        if self.failures:
             line += f" (why: {self.failures})"
         if self.stopped != "disk full":
             return [line]
@@ -70,10 +72,22 @@ def sum_up(
     stopped = next((signal for _, signal in tallies if signal), "")
     if any(tally.disk_full for tally, _ in tallies):
         stopped = "disk full"
-    folder = output if output.is_dir() else output.parent
-    num_failed, failures = update_failures(folder, jobs, failed)
+    rows, failures = list_failures(output, jobs, failed)
+    num_failed = len(rows - translated - busy - set(left))  # those have failed before, and are tried again
     there = len(jobs) - len(translated) - num_failed - len(busy) - len(left)
     return Summary(
-        str(output), len(translated), there, num_failed, str(failures) if num_failed else "",
+        str(output), len(translated), there, num_failed, failures if num_failed else "",
         len(busy), left, stopped if left else "", round(seconds, 3),
     )  # fmt: skip
+
+
+def list_failures(output: Path, jobs: Sequence[Job], failed: Mapping[str, str]) -> tuple[set[str], str]:
+    """See update_failures. A list that cannot be written, on a full disk for example, is no reason to end without a
+    summary: the reasons have been told."""
+    folder = output if os.path.isdir(output) else output.parent
+    try:
+        rows, path = update_failures(folder, jobs, failed)
+        return rows, str(path)
+    except OSError as error:
+        say(f"failures.csv cannot be written ({error.strerror}): {folder}")
+        return set(failed), ""

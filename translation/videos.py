@@ -44,7 +44,7 @@ class VideoOptions:
 
 def plan_videos(videos: Sequence[Path], output: Path) -> list[Job]:
     """Each with its place; raises DataError."""
-    if len(videos) == 1 and output.suffix and not output.is_dir():
+    if len(videos) == 1 and output.suffix and not os.path.isdir(output):
         return [Job(videos[0], output, videos[0].name)]
     jobs = [Job(video, output / written_name(video.name), video.name) for video in videos]
     for i, job in enumerate(jobs):
@@ -58,15 +58,19 @@ def translate_videos(
 ) -> int:
     """Those that are not there yet; returns the exit code. Of one video alone what is wrong is raised, of several the
     others are done."""
-    open_jobs = [job for job in jobs if options.overwrite or not job.target.exists()]
+    open_jobs = [job for job in jobs if options.overwrite or not os.path.exists(job.target)]
     for job in jobs:
         if job not in open_jobs:
             say(f"there already (--overwrite replaces it): {job.target}")
     if not open_jobs:
         return DONE
+    for job in open_jobs:
+        try:
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{job.target.parent}: cannot be made ({error.strerror})") from error
     painter, failed = open_painter(), 0
     for job in open_jobs:
-        job.target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with progress(0, "frame", f"translate {job.name}") as bar:
 

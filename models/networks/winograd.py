@@ -68,10 +68,7 @@ class WinogradConv2d(nn.Module):
 
     def _strip(self, x: Tensor, rows: int, columns: int) -> Tensor:
         """[4 rows + 2, 4 columns + 2, in] -> [4 rows, 4 columns, out]."""
-        down, right, _ = x.stride()
-        tiles = x.as_strided(
-            (TILE, TILE, rows, columns, x.shape[2]), (down, right, STEP * down, STEP * right, 1), x.storage_offset()
-        )
+        tiles = x.unfold(0, TILE, STEP).unfold(1, TILE, STEP).permute(3, 4, 0, 1, 2)
         points = (self.into @ tiles.reshape(POINTS, -1)).view(POINTS, rows * columns, -1)
         products = torch.bmm(points, self.kernels)
         found = (self.back @ products.view(POINTS, -1)).view(STEP, STEP, rows, columns, -1)
