@@ -2,13 +2,13 @@
 `data/video.py`."""
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from data.images import temporary_stem
 from data.video import Facts, VideoError, VideoReader, library, naming, scaling
 from data.video_colour import SCALER, written
 
@@ -57,8 +57,7 @@ def supported(container: str) -> set[str]:
 @contextlib.contextmanager
 def whole_or_nothing(target: Path, overwrite: bool) -> Iterator[Path]:
     """A temporary path beside `target` that becomes it when the block ends well, and is removed when it does not."""
-    digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]
-    temporary = target.with_name(f".{digest}.{os.getpid()}.tmp{target.suffix}")
+    temporary = target.with_name(f".{temporary_stem(target)}.{os.getpid()}.tmp{target.suffix}")
     try:
         yield temporary
         if os.path.exists(target) and not overwrite:

@@ -29,20 +29,21 @@ def update_failures(folder: Path, jobs: Sequence[Job], failed: Mapping[str, str]
     Raises:
         OSError: it cannot be written.
     """
-    ours = {job.name: job for job in jobs}
+    ours = {os.path.abspath(job.source): job for job in jobs}
+    reasons = {file: failed[job.name] for file, job in ours.items() if job.name in failed}
     with _locked(folder):
         path = next(path for name in NAMES if not (path := folder / name).exists() or _is_ours(path))
-        rows = {row[0]: row for row in _read(path) if _stands(row, ours)}
-        rows |= {name: [name, reason, os.path.abspath(ours[name].source)] for name, reason in failed.items()}
+        rows = {row[2]: row for row in _read(path) if _stands(row, ours)}
+        rows |= {file: [ours[file].name, reason, file] for file, reason in reasons.items()}
         if rows:
-            write_atomically(path, _table(rows[name] for name in sorted(rows)).encode(**ENCODING))
+            write_atomically(path, _table(sorted(rows.values())).encode(**ENCODING))
         else:
             path.unlink(missing_ok=True)
-    return rows.keys() & ours.keys(), path
+    return {ours[file].name for file in rows.keys() & ours.keys()}, path
 
 
 def _stands(row: list[str], ours: Mapping[str, Job]) -> bool:
-    job = ours.get(row[0])
+    job = ours.get(row[2])
     return os.path.exists(row[2]) and not (job and os.path.isfile(job.target))
 
 
@@ -66,7 +67,7 @@ def _read(path: Path) -> list[list[str]]:
     return []
 
 
-def _table(rows: Iterator[list[str]]) -> str:
+def _table(rows: Sequence[list[str]]) -> str:
     text = io.StringIO()
     csv.writer(text).writerows([HEADER, *rows])
     return text.getvalue()

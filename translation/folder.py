@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -98,7 +99,7 @@ class Folder:
 
     def _translate(self, jobs: Sequence[Job]) -> None:
         how, writer = self.how, WriteBehind(self._write, self.how.threads, 2 * self.how.threads)
-        ahead = max(2 * how.threads, 2 * how.batch_size)
+        ahead = min(max(2 * how.threads, 2 * how.batch_size), resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
         read = read_ahead(self._until_stop(jobs), self._read, how.threads, ahead)
         try:
             for batch in alike(self._sorted_out(read), lambda item: item.kind, how.batch_size, 4 * how.batch_size):
