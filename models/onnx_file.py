@@ -33,7 +33,7 @@ def start_session(graph: bytes, threads: int = 0) -> onnxruntime.InferenceSessio
 
 
 class OnnxMethod(Exported):
-    """Takes any size: [N, 3, H, W] float32 in [-1, 1] -> the same. Runs on the CPU, whatever the device of its input."""
+    """Takes any size: [N, 3, H, W] float32 in [-1, 1] -> the same. Runs on the CPU, wherever its input is."""
 
     def __init__(self, path: Path, content: bytes | None = None):
         """Args: content: of the file, where it is known already; then `path` only stands in messages."""

@@ -1,4 +1,4 @@
-"""A trained run, an exported file, or official weights, as a function of a picture: what users, translate.py and evaluate.py call.
+"""A trained run, an exported file or official weights as a function of a picture: what users and scripts call.
 
 It brings a checkpoint (engine) and pictures (data) together, with `models/style.py` for the paintings.
 """

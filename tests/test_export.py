@@ -144,9 +144,9 @@ def test_8_bits_are_close_and_the_graph_rounds_as_torch_does(name: str) -> None:
 
 
 def test_a_range_is_that_of_the_least_error() -> None:
-    values = torch.cat([torch.linspace(-1, 1, 2001), torch.tensor([30.0])])[None]
+    values = torch.cat([torch.linspace(-1, 1, 10**6), torch.tensor([4.0])])[None]
     low, high = best_range(values)
-    assert float(high) < 30
+    assert 1 <= float(high) < 2
     assert float(low) <= -1
 
 

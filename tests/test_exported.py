@@ -125,7 +125,7 @@ WRONG = {
     "unknown method": ({}, {"method": {"name": "magic"}}, "magic"),
     "another width": ({}, {"method": {"name": "cyclegan", "generator": {"channels": 5, "blocks": 1}}}, "is wanted"),
     "too many blocks": ({}, {"method": {"name": "cyclegan", "generator": {"blocks": 10**7}}}, "has fewer weights"),
-    "a style is wanted": ({}, {"method": {"name": "adain"}}, "takes more than a photograph"),
+    "a style is wanted": ({}, {"method": {"name": "adain"}}, "adain has none of this name"),
     "a key is missing": ({"model.1.weight": None}, {}, "lacks model.1.weight"),
     "a key is too much": ({"model.99.weight": torch.zeros(2)}, {}, "also has model.99.weight"),
     "not finite": ({"model.1.bias": torch.full((4,), torch.nan)}, {}, "model.1.bias is not finite"),

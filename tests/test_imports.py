@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("data", "models", "metrics", "engine", "translation")
-SCRIPTS = ("train", "evaluate", "translate", "prepare", "compress")
+SCRIPTS = ("train", "evaluate", "translate", "prepare", "compress", "export", "convert")
 
 # Of ours, what a file may import: the prefixes for its package, and for single files what they may besides.
 OURS = {
@@ -24,6 +24,9 @@ OURS_BESIDES = {
     "models/candidate.py": ("data", "engine"),
     "models/judge.py": ("data", "engine"),
     "models/official.py": ("engine.weights",),
+    "models/exported.py": ("data", "engine"),
+    "models/safetensors_file.py": ("engine.weights",),
+    "models/onnx_file.py": ("engine.weights",),
     "metrics/features.py": ("engine.weights", "engine.distributed", "engine.cache"),
     "metrics/cost.py": ("engine.flops",),
     "metrics/references.py": ("data", "engine.schema"),
@@ -49,6 +52,9 @@ DOORS = {
     "tabulate": ("engine/tables.py",),
     "jinja2": ("engine/page.py",),
     "matplotlib": ("engine/plots.py",),
+    "safetensors": ("models/safetensors_file.py",),
+    "onnxruntime": ("models/onnx_file.py",),
+    "onnx": ("translation/onnx_graph.py",),
 }
 
 

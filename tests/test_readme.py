@@ -8,7 +8,7 @@ import pytest
 
 from tests.broken_files import picture
 from tests.conftest import ROOT, TINY, call
-from tests.test_imports import PACKAGES
+from tests.test_imports import PACKAGES, SCRIPTS
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = {kind: re.findall(rf"```{kind}\n(.*?)```", README, re.DOTALL) for kind in ("sh", "python")}
@@ -63,7 +63,7 @@ def test_the_rooms_of_contributing_are_the_rooms_there_are() -> None:
     present = {path.name for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     drawing = {path.name for path in (ROOT / "data/drawing").glob("*.py")}
     assert present - drawing - named == set()
-    assert named - present - {"train.py", "evaluate.py", "translate.py", "prepare.py", "compress.py"} == set()
+    assert named - present - {f"{script}.py" for script in SCRIPTS} == set()
 
 
 def test_every_dependency_has_its_reason_in_the_readme() -> None:
