@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--channels", type=int, default=64)
     parser.add_argument("--blocks", type=int, default=9)
+    parser.add_argument("--weights", type=Path, help="official weights instead of random ones")
     parser.add_argument("--int8", action="store_true")
     parser.add_argument("--alone", choices=SIDES, help="one side once, for its memory: prints MiB")
     arguments = parser.parse_args()
@@ -90,6 +91,7 @@ def compare(pictures: list[Path], folder: Path, arguments: argparse.Namespace) -
 def alone(side: str, arguments: argparse.Namespace) -> float:
     command = [sys.executable, "-m", "benchmarks.translate", str(arguments.photographs), "--alone", side]
     command += [f"--{key}={getattr(arguments, key)}" for key in ("size", "channels", "blocks")]
+    command += [f"--weights={arguments.weights}"] if arguments.weights else []
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
@@ -102,8 +104,8 @@ def held(name: str, pictures: list[Path], folder: Path, arguments: argparse.Name
 
 
 def plain_side(folder: Path, arguments: argparse.Namespace) -> Side:
-    torch.manual_seed(0)
     network = plain_generator(arguments.channels, arguments.blocks).eval()
+    network.load_state_dict(torch.load(official(folder, arguments), weights_only=True))
     rule = SizeRule(training=arguments.size)
 
     def translate(pictures: Sequence[Path], out: Path) -> None:
@@ -135,6 +137,8 @@ def int8_side(folder: Path, arguments: argparse.Namespace) -> Side:
 
 def official(folder: Path, arguments: argparse.Namespace) -> Path:
     """The plain network's weights."""
+    if arguments.weights:
+        return arguments.weights
     torch.manual_seed(0)
     weights = folder / "latest_net_G.pth"
     torch.save(plain_generator(arguments.channels, arguments.blocks).state_dict(), weights)
