@@ -67,10 +67,12 @@ def test_names_that_are_no_text_are_kept(tree: Path) -> None:
         (["{tree}/*.tif"], "no picture has such a name"),
         (["{tree}/none"], "no such file or folder"),
         (["-"], "no paths came on standard input"),
+        (["{tree}/empty"], r"empty: no pictures found \(looked for .jpg"),
         (["{tree}/a.jpg", "{tree}/none"], "no such file or folder"),
     ],
 )
 def test_what_is_not_there_is_named(words: list[str], message: str, tree: Path) -> None:
+    (tree / "empty").mkdir()
     with pytest.raises(DataError, match=message):
         planned(*(word.format(tree=tree) for word in words))
 
