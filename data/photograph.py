@@ -14,10 +14,10 @@ WITH_ALPHA = (".png", ".webp", ".tif", ".tiff")  # the formats that keep it
 
 @dataclass(frozen=True)
 class Photograph:
-    """picture: RGB, upright, in sRGB, transparency composited over white; alpha: of the same size, None for one that
-    is opaque all over."""
+    """picture: RGB, upright, in sRGB, transparency composited over white, None once somebody has taken it who needs the
+    memory; alpha: of the same size, None for one that is opaque all over."""
 
-    picture: Image.Image
+    picture: Image.Image | None
     alpha: Image.Image | None = None
 
     def resized(self, size: tuple[int, int]) -> "Photograph":

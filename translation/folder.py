@@ -5,7 +5,7 @@ import os
 import resource
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from stat import S_ISREG
 
@@ -171,6 +171,8 @@ class Folder:
         if not batch:
             return
         pictures, names = [item.photograph.picture for item in batch], [item.job.name for item in batch]
+        if batch[0].is_large and not self.painter.finish.side_by_side:
+            batch[0].photograph = replace(batch[0].photograph, picture=None)  # the painter lets go of it, too
         for item, found in zip(batch, self.painter.paint(pictures, names), strict=True):
             if isinstance(found, str):
                 self._failed(item, found)

@@ -41,11 +41,12 @@ class Painter:
     tile: int | None = None
     statistics: str = "auto"
 
-    def paint(self, photographs: Sequence[Image.Image], names: Sequence[str]) -> Iterator[Image.Image | str]:
+    def paint(self, photographs: list[Image.Image], names: Sequence[str]) -> Iterator[Image.Image | str]:
         """The translation of each of some RGB photographs of one size, or why there is none. What is too large for the
-        memory together is tried one by one, and then in parts."""
+        memory together is tried one by one, and then in parts; these photographs are taken out of the list, so that
+        none is there twice."""
         if not self._fits(*photographs[0].size):
-            return map(self._in_parts, photographs)
+            return (self._in_parts(photographs.pop(0)) for _ in names)
         try:
             pixels = torch.stack([to_tensor(photograph) for photograph in photographs])
             masks = read_masks(self.masks, names[0]) if self.masks else ()
@@ -63,7 +64,7 @@ class Painter:
         if len(photographs) > 1:
             pairs = zip(photographs, names, strict=True)
             return (each for photograph, name in pairs for each in self.paint([photograph], [name]))
-        return map(self._in_parts, photographs)
+        return (self._in_parts(photographs.pop(0)) for _ in names)
 
     @cached_property
     def _most_pixels(self) -> int:
@@ -77,6 +78,7 @@ class Painter:
         width, height = photograph.size
         try:
             pixels = np.asarray(photograph)
+            del photograph
             with arithmetic(self.precision):
                 found = translate_large(self.translator, pixels, tile=self.tile, statistics=self.statistics)
             return Image.fromarray(self.finish.in_strips(pixels, found))
