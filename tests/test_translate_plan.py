@@ -149,6 +149,7 @@ def test_room_is_that_of_the_reduced_pictures(tmp_path: Path) -> None:
     picture(400, 200).save(tmp_path / "a.png")
     jobs = [Job(tmp_path / "a.png", tmp_path / "out/a.png", "a.png")]
     assert room_needed(jobs, SizeRule(longest=40)) == 40 * 20 * 2
+    assert room_needed(jobs, SizeRule(training=100_000)) == 0  # nobody makes it, so nobody needs room for it
 
 
 def test_a_reader_that_has_gone_and_a_closed_input_are_no_bugs(tree: Path, tmp_path: Path) -> None:

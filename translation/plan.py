@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from data.images import EXTENSIONS, PictureError, find_pictures, picture_size
+from data.images import EXTENSIONS, MAX_PIXELS, PictureError, find_pictures, picture_size
 from data.source import DataError
 from engine.exits import UserError
 from translation.finish import SizeRule
@@ -191,7 +191,8 @@ def _refuse_twins(targets: Sequence[Path]) -> None:
 
 
 def room_needed(jobs: Sequence[Job], size: SizeRule = OWN) -> int:
-    """Bytes that the outputs will take, estimated from some pictures' sizes; those that cannot be read take none."""
+    """Bytes that the outputs will take, estimated from some pictures' sizes; those that cannot be read, or would be too
+    large to be made, take none."""
     step = max(1, len(jobs) // SAMPLED)
     sample = list(islice(jobs, 0, None, step))
     return round(sum(_bytes_of(job, size) for job in sample) * len(jobs) / max(1, len(sample)))
@@ -201,6 +202,8 @@ def _bytes_of(job: Job, size: SizeRule) -> float:
     try:
         width, height = size(picture_size(job.source))
     except PictureError:
+        return 0
+    if width * height > MAX_PIXELS:
         return 0
     return width * height * BYTES_A_PIXEL.get(job.target.suffix.lower(), 3.0)
 
