@@ -10,7 +10,6 @@
 """
 
 import argparse
-import dataclasses
 
 import numpy as np
 import torch
@@ -29,6 +28,7 @@ from engine.step import seed_step
 from metrics.psnr import psnr
 from metrics.ssim import ssim
 from models import load_translator
+from models.networks.build import build_generator
 from models.networks.generator import ResnetGenerator
 from models.translator import Translator
 
@@ -58,7 +58,7 @@ def train_supervised(translator: Translator) -> ResnetGenerator:
     source = open_source(config.data.content, "content", "train")
     photographs, truths = pixels(source), pixels(source.counterpart())
     torch.manual_seed(config.seed)
-    network = ResnetGenerator(**dataclasses.asdict(config.method.generator))
+    network = build_generator(config.method.generator)
     rate = config.method.learning_rate
     adam = torch.optim.Adam(network.parameters(), lr=rate, betas=(config.method.beta1, config.method.beta2))
     plan = Plan(config.schedule, len(source), config.train.batch_size)

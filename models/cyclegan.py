@@ -17,8 +17,8 @@ from data.batch import Batch, Places
 from models.image_pool import ImagePool
 from models.losses import ADVERSARIAL, gradient_penalty
 from models.method import Method, Style, Turn
+from models.networks.build import build_discriminator, build_generator
 from models.networks.discriminator import PatchDiscriminator
-from models.networks.generator import ResnetGenerator
 from models.options import CycleGANOptions
 
 l1 = functional.l1_loss
@@ -35,10 +35,10 @@ class CycleGAN(Method):
     def __init__(self, options: CycleGANOptions):
         super().__init__()
         g, d = options.generator, options.discriminator
-        self.G = ResnetGenerator(g.channels, g.blocks, g.upsample, g.dropout, g.skips)
-        self.F = ResnetGenerator(g.channels, g.blocks, g.upsample, g.dropout, g.skips)
-        self.D_Y = PatchDiscriminator(d.channels, d.layers)
-        self.D_X = PatchDiscriminator(d.channels, d.layers)
+        self.G = build_generator(g)
+        self.F = build_generator(g)
+        self.D_Y = build_discriminator(d)
+        self.D_X = build_discriminator(d)
         self.pool_y = ImagePool(options.pool_size, "pool_y")
         self.pool_x = ImagePool(options.pool_size, "pool_x")
         self.options = options

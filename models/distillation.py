@@ -16,6 +16,7 @@ from torch import Tensor
 
 from data.batch import Batch
 from models.method import Method, Style, Turn
+from models.networks.build import build_generator
 from models.networks.generator import ResnetGenerator
 from models.networks.pruning import choose_channels, copy_slice
 from models.options import DistilledOptions, GeneratorOptions
@@ -85,7 +86,7 @@ class Distilled(Method):
 
 
 def _student(g: GeneratorOptions) -> ResnetGenerator:
-    return ResnetGenerator(g.channels, g.blocks, g.upsample, g.dropout, g.skips)
+    return build_generator(g)
 
 
 def _taught(student: ResnetGenerator, teacher: ResnetGenerator, options: DistilledOptions) -> ResnetGenerator:

@@ -20,6 +20,7 @@ from torch import Tensor
 from data.batch import Batch
 from engine.weights import WeightsError, read_weights, sha256
 from models.method import Method, Style, Turn
+from models.networks.build import build_generator
 from models.networks.generator import ResnetGenerator
 from models.options import GeneratorOptions
 
@@ -79,7 +80,7 @@ def open_official(path: Path) -> Official:
         raise WeightsError(f"{path}: {other}")
     options = _recognise(state)
     with torch.device("meta"):  # names and shapes only: nothing is drawn, and no memory filled
-        generator = ResnetGenerator(options.channels, options.blocks, options.upsample, options.dropout)
+        generator = build_generator(options)
     expected = generator.state_dict()
     if problem := _other_keys(state, expected):
         raise WeightsError(f"{path}: is no ResNet generator in the official layout: {problem}")

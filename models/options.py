@@ -28,7 +28,9 @@ class GeneratorOptions:
 
     channels: Positive = 64  # ngf, the width of the first layer
     blocks: Positive = 9  # residual blocks: 9 at 256 px, 6 at 128 px
-    upsample: Literal["transposed", "resize"] = "transposed"  # resize-convolution leaves no checkerboard
+    upsample: Literal["transposed", "resize", "blur"] = "transposed"  # the others leave no checkerboard
+    downsample: Literal["strided", "blur"] = "strided"  # blur: without aliases, as CUT's; four times the work
+    initialise: Literal["normal", "xavier"] = "normal"  # xavier: as CUT's
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0  # inside the residual blocks
     skips: bool = False  # from encoder to decoder, as in a U-Net: detail stays sharp, and is repainted less
 
@@ -38,7 +40,9 @@ class DiscriminatorOptions:
     """The PatchGAN discriminator of Isola et al. 2017; three layers see 70 x 70 px."""
 
     channels: Positive = 64  # ndf
-    layers: Positive = 3  # stride-2 convolutions
+    layers: Positive = 3  # convolutions that halve the size
+    downsample: Literal["strided", "blur"] = "strided"  # blur: without aliases, as CUT's; four times the work
+    initialise: Literal["normal", "xavier"] = "normal"  # xavier: as CUT's
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from engine.weights import WeightsError
 from models import build_method
 from models.exported import OFFICIAL, Exported, Facts, network_of, read_facts
-from models.networks.generator import ResnetGenerator
+from models.networks.build import build_generator
 
 
 def packed(network: nn.Module, facts: Facts) -> bytes:
@@ -48,7 +48,7 @@ def _empty(options: object, facts: Facts) -> nn.Module:
     with torch.device("meta"):  # names and shapes only: nothing is drawn, and no memory filled
         if options.name == OFFICIAL:
             g = options.generator
-            return ResnetGenerator(g.channels, g.blocks, g.upsample, g.dropout, g.skips)
+            return build_generator(g)
         method = build_method(options)
         if facts.direction not in method.directions:
             raise WeightsError(f"direction = {facts.direction}: {options.name} has none of this name")

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from engine.checkpoint import fingerprint, newest_checkpoint
+from models.networks.build import build_generator
 from models.networks.generator import ResnetGenerator
 from models.options import GeneratorOptions
 
@@ -37,7 +38,7 @@ class Teacher:
         """One of NETWORKS as it translates, on the CPU. Its weights are buffers that no checkpoint holds: nobody moves
         them, and they come from where they came from before."""
         o = self.options
-        network = ResnetGenerator(o.channels, o.blocks, o.upsample, o.dropout, o.skips)
+        network = build_generator(o)
         prefix = f"{name}."
         network.load_state_dict({k.removeprefix(prefix): v for k, v in self.weights.items() if k.startswith(prefix)})
         for module in network.modules():

@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from models.networks.initialise import freeze_idle_biases, normal_
+from models.networks.blur import BlurDown
+from models.networks.initialise import INITIALISE, freeze_idle_biases
 from models.networks.normalise import InstanceNorm2d
 
 
@@ -14,22 +15,27 @@ class PatchDiscriminator(nn.Module):
 
     Args:
         channels: width of the first layer (64 in the paper), doubled by every layer up to eight times.
-        layers: stride-2 convolutions.
+        layers: convolutions that halve the size.
+        downsample: "strided" (the papers), or "blur" as CUT's: a convolution of stride 1, then BlurDown.
+        initialise: a key of INITIALISE.
     """
 
-    def __init__(self, channels: int = 64, layers: int = 3):
+    def __init__(self, channels: int = 64, layers: int = 3, downsample: str = "strided", initialise: str = "normal"):
         super().__init__()
+        blur = [BlurDown()] if downsample == "blur" else []
+        stride = 1 if blur else 2
         widths = [channels * min(2**i, 8) for i in range(layers + 1)]
-        stages = [nn.Conv2d(3, channels, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+        stages = [nn.Conv2d(3, channels, 4, stride, padding=1), nn.LeakyReLU(0.2, inplace=True), *blur]
         for i in range(1, layers + 1):
-            stride = 2 if i < layers else 1
+            halves = i < layers
             stages += [
-                nn.Conv2d(widths[i - 1], widths[i], 4, stride=stride, padding=1),
+                nn.Conv2d(widths[i - 1], widths[i], 4, stride if halves else 1, padding=1),
                 InstanceNorm2d(widths[i]),
                 nn.LeakyReLU(0.2, inplace=True),
+                *(blur if halves else []),
             ]
         self.model = nn.Sequential(*stages, nn.Conv2d(widths[-1], 1, 4, stride=1, padding=1))
-        self.apply(normal_)
+        self.apply(INITIALISE[initialise])
         freeze_idle_biases(self)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,10 +5,14 @@ weights: `model.1`, `model.4`, `model.7`, `model.{10..}.conv_block.{1,5}`, then 
 convolution. Pure functions of their input: instance norm keeps no running statistics and has no affine part.
 """
 
+from itertools import accumulate, pairwise
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.networks.initialise import freeze_idle_biases, normal_
+from models.networks.blur import BlurDown, BlurUpConv2d
+from models.networks.initialise import INITIALISE, freeze_idle_biases
 from models.networks.normalise import InstanceNorm2d
 from models.networks.padding import ReflectConv2d, ReflectPad2d
 
@@ -57,7 +61,11 @@ def transposed_conv(in_channels: int, out_channels: int) -> nn.Module:
     return nn.ConvTranspose2d(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1)
 
 
-UPSAMPLE = {"transposed": transposed_conv, "resize": ResizeConv2d}
+UPSAMPLE = {"transposed": transposed_conv, "resize": ResizeConv2d, "blur": BlurUpConv2d}
+FEATURE_BLOCKS = (1, 5)  # residual blocks whose output CUT compares, counted from 1
+
+Give = Literal["picture", "features", "both"]
+Features = tuple[Tensor, ...]
 
 
 class ResnetGenerator(nn.Module):
@@ -66,11 +74,15 @@ class ResnetGenerator(nn.Module):
     Args:
         channels: width of the first layer (64 in the paper); the bottleneck has four times as many.
         blocks: residual blocks (9 for 256 px: 11,378,179 parameters; 6 for 128 px: 7,837,699).
-        upsample: "transposed" (the paper) or "resize" (see ResizeConv2d).
+        upsample: "transposed" (the paper), "resize" (see ResizeConv2d) or "blur" (BlurUpConv2d).
         dropout: probability inside the residual blocks.
         skips: add the encoder's features to the decoder's of the same resolution, as a U-Net does (Ronneberger et al.
             2015, arXiv 1505.04597): fine detail need not pass the bottleneck, so it stays sharp from the first steps
             and is repainted less. The same weights under the same names.
+        downsample: "strided" (the paper) or "blur" (a convolution of stride 1, then BlurDown).
+        initialise: a key of INITIALISE.
+
+    feature_channels: of what `features` gives, place by place.
     """
 
     def __init__(
@@ -80,32 +92,71 @@ class ResnetGenerator(nn.Module):
         upsample: str = "transposed",
         dropout: float = 0.0,
         skips: bool = False,
+        downsample: str = "strided",
+        initialise: str = "normal",
     ):
         super().__init__()
-        c, up = channels, UPSAMPLE[upsample]
+        c, up, down = channels, UPSAMPLE[upsample], DOWNSAMPLE[downsample]
         self.skips = skips
-        self.model = nn.Sequential(
-            *[ReflectPad2d(3), nn.Conv2d(3, c, 7), *_norm_relu(c)],
-            *[nn.Conv2d(c, 2 * c, 3, stride=2, padding=1), *_norm_relu(2 * c)],
-            *[nn.Conv2d(2 * c, 4 * c, 3, stride=2, padding=1), *_norm_relu(4 * c)],
-            *[ResidualBlock(4 * c, dropout) for _ in range(blocks)],
-            *[up(4 * c, 2 * c), *_norm_relu(2 * c)],
-            *[up(2 * c, c), *_norm_relu(c)],
-            *[ReflectPad2d(3), nn.Conv2d(c, 3, 7), nn.Tanh()],
-        )
-        self.apply(normal_)
+        stages = [
+            [ReflectPad2d(3), nn.Conv2d(3, c, 7), *_norm_relu(c)],
+            down(c, 2 * c),
+            down(2 * c, 4 * c),
+            [ResidualBlock(4 * c, dropout) for _ in range(blocks)],
+            [up(4 * c, 2 * c), *_norm_relu(2 * c)],
+            [up(2 * c, c), *_norm_relu(c)],
+            [ReflectPad2d(3), nn.Conv2d(c, 3, 7), nn.Tanh()],
+        ]
+        self.model = nn.Sequential(*(layer for stage in stages for layer in stage))
+        ends = list(accumulate(map(len, stages)))
+        self.stages = tuple(pairwise([0, *ends]))  # of layers: first and end of each stage
+        self.looked_at = (0, ends[0], ends[1], *(ends[2] - 1 + min(block, blocks) for block in FEATURE_BLOCKS))
+        self.feature_channels = (3, 2 * c, 4 * c, 4 * c, 4 * c)
+        self.apply(INITIALISE[initialise])
         freeze_idle_biases(self)
 
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.skips:
-            return self.model(x)
-        full = self.model[:4](x)
-        half = self.model[4:7](full)
-        quarter = self.model[7:-9](half)  # the second stride-2 convolution and the blocks
-        half = half + self.model[-9:-6](quarter)
-        full = full + self.model[-6:-3](half)
-        return self.model[-3:](full)
+    def forward(self, x: Tensor, give: Give = "picture") -> Tensor | Features | tuple[Tensor, Features]:
+        """The picture, or what CUT compares, or both.
+
+        Features (CUT's reference code): the reflect-padded picture, the raw outputs of the two convolutions that sample
+        down, those of residual blocks 1 and 5 (the last, where there are fewer); each [N, C, h, w]. For them alone,
+        the decoder is not passed.
+        """
+        if give == "picture":
+            return self._decode(*self._encode(x, None))
+        features: list[Tensor] = []
+        encoded = self._encode(x, features)
+        return tuple(features) if give == "features" else (self._decode(*encoded), tuple(features))
+
+    def _encode(self, x: Tensor, features: list[Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
+        """At full size, half, and a quarter; `features` takes what is looked at."""
+        full = self._pass(x, 0, features)
+        half = self._pass(full, 1, features)
+        return full, half, self._pass(self._pass(half, 2, features), 3, features)
+
+    def _decode(self, full: Tensor, half: Tensor, quarter: Tensor) -> Tensor:
+        x = self._pass(quarter, 4)
+        x = self._pass(half + x if self.skips else x, 5)
+        return self._pass(full + x if self.skips else x, 6)
+
+    def _pass(self, x: Tensor, stage: int, features: list[Tensor] | None = None) -> Tensor:
+        for place in range(*self.stages[stage]):
+            x = self.model[place](x)
+            if features is not None:
+                features += [x] * self.looked_at.count(place)
+        return x
 
 
 def _norm_relu(channels: int) -> list[nn.Module]:
     return [InstanceNorm2d(channels), nn.ReLU(inplace=True)]
+
+
+def _strided(channels_in: int, channels_out: int) -> list[nn.Module]:
+    return [nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1), *_norm_relu(channels_out)]
+
+
+def _blurred(channels_in: int, channels_out: int) -> list[nn.Module]:
+    return [nn.Conv2d(channels_in, channels_out, 3, padding=1), *_norm_relu(channels_out), BlurDown()]
+
+
+DOWNSAMPLE = {"strided": _strided, "blur": _blurred}

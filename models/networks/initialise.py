@@ -1,15 +1,27 @@
-"""Initial weights of the GAN networks."""
+"""Initial weights of the GAN networks: INITIALISE, by name; for `network.apply(INITIALISE[name])`."""
 
 from itertools import pairwise
 
 from torch import nn
 
+WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+
 
 def normal_(module: nn.Module, std: float = 0.02) -> None:
-    """Convolution weights from N(0, std^2), biases 0 (CycleGAN, Sec. 7.1); for `network.apply(normal_)`."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+    """Weights from N(0, std^2), biases 0 (CycleGAN, Sec. 7.1)."""
+    if isinstance(module, WEIGHTED):
         nn.init.normal_(module.weight, 0.0, std)
         nn.init.zeros_(module.bias)
+
+
+def xavier_(module: nn.Module, gain: float = 0.02) -> None:
+    """Weights from N(0, gain^2 * 2 / (fan in + fan out)), biases 0 (CUT's reference code)."""
+    if isinstance(module, WEIGHTED):
+        nn.init.xavier_normal_(module.weight, gain)
+        nn.init.zeros_(module.bias)
+
+
+INITIALISE = {"normal": normal_, "xavier": xavier_}
 
 
 def freeze_idle_biases(network: nn.Module) -> None:
