@@ -27,9 +27,20 @@ class Places:
 
     def uniform(self, purpose: str, columns: int = 1) -> Tensor:
         """[count, columns] in [0, 1) on the CPU: a function of (seed, step, purpose, place)."""
-        draws = np.random.default_rng([self.seed, self.step, zlib.crc32(purpose.encode())])
-        drawn = draws.random((self.total, columns), dtype=np.float32)
+        drawn = self._draws(purpose).random((self.total, columns), dtype=np.float32)
         return torch.from_numpy(drawn[self.first : self.first + self.count].copy())
+
+    def coin(self, purpose: str) -> bool:
+        """One for the whole batch, wherever its pictures are: a function of (seed, step, purpose)."""
+        return bool(self._draws(purpose).random() < 0.5)
+
+    def choose(self, purpose: str, length: int, count: int) -> Tensor:
+        """`count` different numbers below `length`, or all of them, in any order: int64 on the CPU, the same for the
+        whole batch."""
+        return torch.from_numpy(self._draws(purpose).choice(length, min(count, length), replace=False))
+
+    def _draws(self, purpose: str) -> np.random.Generator:
+        return np.random.default_rng([self.seed, self.step, zlib.crc32(purpose.encode())])
 
 
 @dataclass(frozen=True)

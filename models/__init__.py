@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from models.options import (
     AdaINOptions,
+    CUTOptions,
     CycleGANOptions,
     DistilledOptions,
     GatysOptions,
@@ -35,6 +36,7 @@ class MethodEntry:
 
 METHODS = {
     "cyclegan": MethodEntry(CycleGANOptions, "models.cyclegan", "CycleGAN"),
+    "cut": MethodEntry(CUTOptions, "models.cut", "CUT"),
     "distilled": MethodEntry(DistilledOptions, "models.distillation", "Distilled"),
     "johnson": MethodEntry(JohnsonOptions, "models.johnson", "Johnson"),
     "adain": MethodEntry(AdaINOptions, "models.adain", "AdaIN"),

@@ -13,12 +13,11 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from data.batch import Batch, Places
+from data.batch import Batch
+from models.adversary import Adversary, discriminators_adam, generators_adam
 from models.image_pool import ImagePool
-from models.losses import ADVERSARIAL, gradient_penalty
 from models.method import Method, Style, Turn
 from models.networks.build import build_discriminator, build_generator
-from models.networks.discriminator import PatchDiscriminator
 from models.options import CycleGANOptions
 
 l1 = functional.l1_loss
@@ -42,11 +41,11 @@ class CycleGAN(Method):
         self.pool_y = ImagePool(options.pool_size, "pool_y")
         self.pool_x = ImagePool(options.pool_size, "pool_x")
         self.options = options
-        self.adversarial = ADVERSARIAL[options.adversarial]
-        self.differentiated_twice = ("D_Y", "D_X") if options.adversarial == "wgan-gp" else ()
+        self.game_y, self.game_x = Adversary("D_Y", options), Adversary("D_X", options)
+        self.differentiated_twice = ("D_Y", "D_X") if self.game_y.differentiates_twice else ()
         self.optimizers = {
-            "generators": self._adam([*self.G.parameters(), *self.F.parameters()]),
-            "discriminators": self._adam([*self.D_Y.parameters(), *self.D_X.parameters()]),
+            "generators": generators_adam([*self.G.parameters(), *self.F.parameters()], options),
+            "discriminators": discriminators_adam([*self.D_Y.parameters(), *self.D_X.parameters()], options),
         }
 
     def turns(self, batch: Batch) -> Iterator[Turn]:
@@ -56,17 +55,18 @@ class CycleGAN(Method):
         else:
             fake_y, fake_x, same_y, same_x = self.G(x), self.F(y), None, None
         if self.options.first == "generators":
-            yield self.generators_turn(x, y, fake_x, fake_y, same_x, same_y)
+            yield self.generators_turn(batch, fake_x, fake_y, same_x, same_y)
             yield self.discriminators_turn(batch, fake_x, fake_y)
         else:
             yield self.discriminators_turn(batch, fake_x, fake_y)
-            yield self.generators_turn(x, y, fake_x, fake_y, same_x, same_y)
+            yield self.generators_turn(batch, fake_x, fake_y, same_x, same_y)
 
     def generators_turn(
-        self, x: Tensor, y: Tensor, fake_x: Tensor, fake_y: Tensor, same_x: Tensor | None, same_y: Tensor | None
+        self, batch: Batch, fake_x: Tensor, fake_y: Tensor, same_x: Tensor | None, same_y: Tensor | None
     ) -> Turn:
-        fools = self.adversarial.fools
-        adversarial_g, adversarial_f = fools(self.D_Y(fake_y)), fools(self.D_X(fake_x))  # Eq. 1
+        x, y, places = batch.content, batch.style, batch.places
+        adversarial_g = self.game_y.fools(self.D_Y, fake_y, places)  # Eq. 1
+        adversarial_f = self.game_x.fools(self.D_X, fake_x, places)
         cycle_x, cycle_y = l1(self.F(fake_y), x), l1(self.G(fake_x), y)  # Eq. 2
         loss = adversarial_g + adversarial_f + self.options.cycle_weight * (cycle_x + cycle_y)  # Eq. 3
         report = {"G": adversarial_g, "F": adversarial_f, "cycle_x": cycle_x, "cycle_y": cycle_y}
@@ -78,8 +78,8 @@ class CycleGAN(Method):
 
     def discriminators_turn(self, batch: Batch, fake_x: Tensor, fake_y: Tensor) -> Turn:
         x, y, places = batch.content, batch.style, batch.places
-        loss_y, report_y = self._judge(self.D_Y, y, self.pool_y(fake_y, places), places, "D_Y")
-        loss_x, report_x = self._judge(self.D_X, x, self.pool_x(fake_x, places), places, "D_X")
+        loss_y, report_y = self.game_y.judges(self.D_Y, y, self.pool_y(fake_y, places), places)
+        loss_x, report_x = self.game_x.judges(self.D_X, x, self.pool_x(fake_x, places), places)
         return Turn("discriminators", loss_y + loss_x, report_y | report_x)
 
     def translate(self, content: Tensor, style: Style | None = None, direction: str = "") -> Tensor:
@@ -96,26 +96,6 @@ class CycleGAN(Method):
             "painting to photograph": fake_x,
             "painting reconstructed": self.G(fake_x),
         }
-
-    def _judge(
-        self,
-        D: PatchDiscriminator,  # noqa: N803
-        real: Tensor,
-        fake: Tensor,
-        places: Places,
-        name: str,
-    ) -> tuple[Tensor, dict]:
-        loss = self.adversarial.judges(*_both(D, real, fake))
-        report = {name: loss}
-        if self.options.adversarial == "wgan-gp":
-            penalty = gradient_penalty(D, real, fake, places.uniform(name))
-            loss = loss + self.options.gradient_penalty_weight * penalty
-            report[f"{name}_penalty"] = penalty
-        return loss, report
-
-    def _adam(self, weights: list[nn.Parameter]) -> torch.optim.Adam:
-        o = self.options
-        return torch.optim.Adam(weights, lr=o.learning_rate, betas=(o.beta1, o.beta2))
 
 
 def _both(network: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

@@ -66,10 +66,43 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor, share
     """
     share = share.view(-1, 1, 1, 1).to(real, non_blocking=True)
     between = (share * real.detach() + (1 - share) * fake.detach()).requires_grad_()
-    scores = discriminator(between).mean(dim=(1, 2, 3)).sum()
+    scores = _outputs(discriminator(between))
     (slope,) = torch.autograd.grad(scores, between, create_graph=True)
     # The added constant keeps the root's derivative finite where a slope is exactly zero.
     return ((slope.square().sum(dim=(1, 2, 3)) + 1e-12).sqrt() - 1).square().mean()
+
+
+def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
+    """E[|dD(x)/dx|^2] / 2 at real pictures (Mescheder, Geiger, Nowozin 2018, Eq. 9, for a weight of 1).
+
+    Shape: [N, 3, H, W]. A picture's output is the mean of its patch scores. The gradient reaches the discriminator's
+    weights.
+    """
+    real = real.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(_outputs(discriminator(real)), real, create_graph=True)
+    return 0.5 * slope.square().sum(dim=(1, 2, 3)).mean()
+
+
+def _outputs(scores: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """The sum over pictures of the means of their patch scores, or of those of all scales."""
+    maps = scores if isinstance(scores, tuple) else (scores,)
+    return torch.stack([each.mean(dim=(1, 2, 3)).sum() for each in maps]).mean()
+
+
+# -- of patches: what a place was is told by its features -------------------------------------------------------
+
+
+def patch_nce(queries: Tensor, keys: Tensor, temperature: float = 0.07) -> Tensor:
+    """[N]: how badly a translation's patches are told apart by those of its photograph (Park et al. 2020, Eq. 3): the
+    cross-entropy of finding, by cosine similarity, each query's own place among all keys of the same picture, mean over
+    the places.
+
+    Shape: both [N, P, C], of the same P places of a translation and its photograph. The keys carry no gradient.
+    """
+    queries, keys = F.normalize(queries, dim=2), F.normalize(keys.detach(), dim=2)
+    similarity = queries @ keys.transpose(1, 2) / temperature  # [N, P, P]
+    own = torch.arange(similarity.shape[1], device=similarity.device).repeat(len(similarity))
+    return F.cross_entropy(similarity.flatten(0, 1), own, reduction="none").view(len(similarity), -1).mean(dim=1)
 
 
 # -- of features: style is what remains of them when places are forgotten --------------------------------------

@@ -134,21 +134,50 @@ class VggFinetuneOptions:
 
 
 @dataclass(frozen=True)
-class CycleGANOptions:
-    """CycleGAN (Zhu, Park, Isola, Efros, ICCV 2017), with the values of the paper's reference code."""
+class GANOptions:
+    """What the methods that play against discriminators have in common; defaults as in the papers' reference code."""
 
-    name: Literal["cyclegan"] = "cyclegan"
     generator: GeneratorOptions = field(default_factory=GeneratorOptions)
     discriminator: DiscriminatorOptions = field(default_factory=DiscriminatorOptions)
     adversarial: Literal["lsgan", "nonsaturating", "hinge", "wgan-gp"] = "lsgan"
     gradient_penalty_weight: Weight = 10.0  # wgan-gp only
+    r1_weight: Weight = 0.0  # of the slope at real pictures (gamma); not with wgan-gp, which has its own
+    r1_every: Positive = 16  # steps, by which its weight grows (StyleGAN2's lazy regularisation)
+    diffaugment: list[Literal["color", "translation", "cutout"]] = field(default_factory=list)  # see diffaugment.py
+    learning_rate: Rate = 2e-4
+    discriminator_rate: Annotated[float, Ge(0), Le(1e3)] = 0.0  # of the discriminators; 0: learning_rate
+    beta1: Annotated[float, Ge(0), Lt(1)] = 0.5
+    beta2: Annotated[float, Ge(0), Lt(1)] = 0.999
+
+
+@dataclass(frozen=True)
+class CycleGANOptions(GANOptions):
+    """CycleGAN (Zhu, Park, Isola, Efros, ICCV 2017), with the values of the paper's reference code."""
+
+    name: Literal["cyclegan"] = "cyclegan"
     cycle_weight: Weight = 10.0
     identity_weight: Weight = 5.0  # half of cycle_weight in the reference code; 0 leaves the term out
     pool_size: Annotated[int, Ge(0)] = 50  # generated pictures remembered per domain
     first: Literal["generators", "discriminators"] = "generators"  # who moves first in a step
-    learning_rate: Rate = 2e-4
-    beta1: Annotated[float, Ge(0), Lt(1)] = 0.5
-    beta2: Annotated[float, Ge(0), Lt(1)] = 0.999
+
+
+@dataclass(frozen=True)
+class CUTOptions(GANOptions):
+    """CUT (Park, Efros, Zhang, Zhu, ECCV 2020), with the values of the authors' code; FastCUT is a recipe of it."""
+
+    name: Literal["cut"] = "cut"
+    generator: GeneratorOptions = field(
+        default_factory=lambda: GeneratorOptions(upsample="blur", downsample="blur", initialise="xavier")
+    )
+    discriminator: DiscriminatorOptions = field(
+        default_factory=lambda: DiscriminatorOptions(downsample="blur", initialise="xavier")
+    )
+    nce_weight: Weight = 1.0  # of PatchNCE; 10 in FastCUT
+    identity: bool = True  # also of paintings and what is made of them; PatchNCE is the mean of both then
+    flip_equivariance: bool = False  # every other batch is translated mirrored, and compared as it was
+    temperature: Annotated[float, Gt(0)] = 0.07
+    positions: Annotated[int, Ge(2)] = 256  # compared in each of five feature maps
+    head_channels: Positive = 256  # of the heads that make features comparable
 
 
 @dataclass(frozen=True)
