@@ -39,6 +39,13 @@ TINY = (
 )
 
 
+TINY_CUT = (
+    *(word for word in TINY if "pool_size" not in word),
+    "method.positions=16",
+    "method.head_channels=8",
+)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Where several files are tested, some start processes."""
     if len({item.path for item in session.items}) > 1:

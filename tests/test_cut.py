@@ -12,7 +12,7 @@ from data.batch import Batch, Places
 from models.cut import CUT
 from models.losses import patch_nce
 from models.options import CUTOptions, DiscriminatorOptions, GeneratorOptions
-from tests.conftest import ROOT, TINY, call, move
+from tests.conftest import ROOT, TINY_CUT, call, move
 from tests.test_resume import assert_same_run
 
 SMALL = {
@@ -21,8 +21,6 @@ SMALL = {
     "positions": 16,
     "head_channels": 8,
 }
-PLACES = ("method.positions=16", "method.head_channels=8", "data.content.held_out=6")
-TINY_CUT = tuple(word for word in TINY if "pool_size" not in word) + PLACES
 
 
 def tiny(**options: object) -> CUT:

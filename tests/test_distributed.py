@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from engine.checkpoint import newest_checkpoint
-from tests.conftest import ROOT, TINY, train_tiny
+from tests.conftest import ROOT, TINY, TINY_CUT, call, train_tiny
 from tests.processes import TORCHRUN, start
 from tests.test_resume import assert_same_run, status
 
@@ -33,10 +33,11 @@ runpy.run_path("train.py", run_name="__main__")
 """
 
 
-def by_two(run: Path, *words: str) -> tuple[str, ...]:
+def by_two(run: Path, *words: str, recipe: str = "demo", tiny: tuple[str, ...] = TINY) -> tuple[str, ...]:
     """What python is told; `words` begin with the script."""
     script, *settings = words
-    return (*TORCHRUN, "--nproc-per-node=2", script, str(ROOT / "configs/demo.yaml"), f"run={run}", *TINY, *settings)
+    recipe = str(ROOT / f"configs/{recipe}.yaml")
+    return (*TORCHRUN, "--nproc-per-node=2", script, recipe, f"run={run}", *tiny, *settings)
 
 
 def assert_close(one: Path, other: Path, networks: tuple[str, ...] = NETWORKS, tolerance: float = 1e-6) -> None:
@@ -98,6 +99,18 @@ def test_one_process_goes_on_where_two_have_stopped(whole: Path, shared: Path, t
     run = halfway(shared, tmp_path / "passes")
     assert train_tiny(run, *WORDS, "train.batch_size=2", "train.accumulate=2", "train.ema=0.9") == 0
     assert_same_run(shared, run)
+
+
+def test_cut_by_two_processes_compiled_and_in_passes_is_one_with_the_whole_batch(tmp_path: Path) -> None:
+    """Where positions and mirrors are drawn for the whole batch, and the generator is passed three times a step."""
+    words = (*WORDS, "train.ema=0.9", "method.flip_equivariance=true", f"run={tmp_path / 'whole'}")
+    assert call("train", ROOT / "configs/demo_cut.yaml", *TINY_CUT, *words, "train.batch_size=4") == 0
+    (tmp_path / "quickly.py").write_text(QUICKLY_COMPILED)
+    run, words = tmp_path / "shared", (*words[:-1], "train.batch_size=1", "train.accumulate=2", "train.compile=true")
+    process = start(*by_two(run, str(tmp_path / "quickly.py"), *words, recipe="demo_cut", tiny=TINY_CUT))
+    assert process.wait(300) == 0, process.said()
+    assert_close(tmp_path / "whole", run, ("G", "D", "H"))
+    assert "cannot be compiled" not in (run / "log.jsonl").read_text()
 
 
 def test_two_processes_go_on_where_one_has_stopped_compiled_and_in_passes(whole: Path, tmp_path: Path) -> None:
