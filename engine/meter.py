@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from engine.distributed import Team
 
@@ -65,10 +66,11 @@ class Meter:
         """Of each step since the last time, in order, what stood in its way. All processes call it at the same step."""
         found: dict[int, Trouble | None] = {}
         for player, entries in self.entries.items():
-            own = torch.stack([entry.values for entry in entries])
+            # Of unequal lengths where a term belongs to some steps only, the same ones in every process.
+            own = pad_sequence([entry.values for entry in entries], batch_first=True)
             shared = self.team.average_(own.clone()).cpu().tolist() if self.team.size > 1 else own.cpu().tolist()
             for entry, row in zip(entries, shared, strict=True):
-                if row[-1] == 0:
+                if row[len(entry.keys) - 1] == 0:
                     self._take(player, entry.keys, row)
                     found.setdefault(entry.step, None)
                 elif found.get(entry.step) is None:

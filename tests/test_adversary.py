@@ -1,19 +1,21 @@
 """What discriminators are shown, and how they are kept smooth."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from data.batch import Places
+from engine.logger import read_log
 from models.adversary import Adversary
 from models.cut import CUT
 from models.cyclegan import CycleGAN
 from models.diffaugment import POLICIES, diffaugment
 from models.losses import r1_penalty
 from models.options import CUTOptions, CycleGANOptions, DiscriminatorOptions, GANOptions, GeneratorOptions
-from tests.conftest import move
+from tests.conftest import move, train_tiny
 from tests.test_cyclegan import batch
 
 SMALL = {"generator": GeneratorOptions(4, 1), "discriminator": DiscriminatorOptions(4, 2)}
@@ -116,6 +118,14 @@ def test_r1_is_lazy_and_weighs_the_more() -> None:
     assert [step for step, (_, report) in found.items() if "D_penalty" in report] == [0, 4]
     loss, report = found[4]
     torch.testing.assert_close(loss, report["D"] + 0.5 * 4 * report["D_penalty"])
+
+
+def test_a_term_of_some_steps_is_logged_as_the_mean_of_those(tmp_path: Path) -> None:
+    words = ("method.r1_weight=0.5", "method.r1_every=3", "log.every=4", "train.batch_size=1")
+    assert train_tiny(tmp_path / "run", *words) == 0
+    rows = [row for row in read_log(tmp_path / "run/log.jsonl") if "loss/D_Y" in row]
+    assert [row["step"] for row in rows] == [4, 8]
+    assert all(0 < row["loss/D_Y_penalty"] < 100 for row in rows)
 
 
 @pytest.mark.parametrize("method", [CycleGAN, CUT])
