@@ -8,6 +8,7 @@ samples/         sheets of held-out pictures
 report/          what evaluate.py found
 """
 
+import dataclasses
 import fcntl
 import json
 import traceback
@@ -153,7 +154,8 @@ class RunFolder:
         Returns the harmless differences, dotted key -> (then, now). Raises RunError if the run would not be
         the same one: another method, other data, another seed or batch.
         """
-        changed = differences(saved, to_dict(self.config))
+        known_then = _with_defaults(saved, self.config, Config())
+        changed = differences(known_then, to_dict(self.config))
         refused = {key: pair for key, pair in changed.items() if not _may_change(key)}
         if refused:
             shown = "; ".join(f"{key} was {then}, is {now}" for key, (then, now) in refused.items())
@@ -182,6 +184,18 @@ def read_run_config(path: Path) -> dict:
     if not isinstance(values, dict):
         raise RunError(f"{file}: is damaged: not a mapping")
     return values
+
+
+def _with_defaults(saved: dict, section: object, defaults: object) -> dict:
+    """What is saved of a section; of options that have come since it was saved, the default, which is what it did."""
+    filled = dataclasses.asdict(defaults) | saved
+    for name, value in vars(section).items():
+        if dataclasses.is_dataclass(value) and isinstance(filled.get(name), dict):
+            default = getattr(defaults, name)  # None where a tag chooses the options
+            filled[name] = _with_defaults(
+                filled[name], value, default if type(default) is type(value) else type(value)()
+            )
+    return filled
 
 
 def _may_change(key: str) -> bool:

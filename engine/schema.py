@@ -67,6 +67,7 @@ class ScheduleConfig:
     unit: Literal["epochs", "steps"] = "epochs"
     constant: Count = 100
     decay: Count = 100
+    warmup: Count = 0  # the first of the constant units, in which the rates rise from nearly 0; 0: none
     shape: Literal["linear", "cosine", "inverse"] = "linear"  # of the decay: to 0, to 0, or to a ninth as 1 / (1 + 8 t)
 
 
