@@ -140,8 +140,11 @@ def prepare(config, team, device) -> tuple:
     share = Share(config.train.batch_size, config.train.accumulate, team.rank, team.size)
     plan = Plan(config.schedule, dataset.items_per_epoch, share.whole)
 
-    def read(first_item: int, num_steps: int):
-        return batches(dataset, Positions(share, first_item, num_steps), data.workers, device)
+    def read(plan: Plan, first: int, num_steps: int):
+        # Of the plan that training follows, which a resumed run knows only when its checkpoint is read.
+        calm = data.jitter == "constant"
+        row = dataset.calm_from(plan.item(plan.decay_step)) if calm else dataset
+        return batches(row, Positions(share, plan.item(first), num_steps), data.workers, device)
 
     for line in plan.describe(share):
         say(line)

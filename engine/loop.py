@@ -68,7 +68,7 @@ def fit(training: Training, run: RunFolder, measure: Measure | None = None, high
     try:
         with StopRequest(team.size > 1) as stop:
             trainer = _Trainer(training, stepper, plan, run, logger, stop, measure, best)
-            return trainer.train(step, training.read(plan.item(step), plan.total_steps - step))
+            return trainer.train(step, training.read(plan, step, plan.total_steps - step))
     finally:
         logger.close()
 

@@ -68,6 +68,14 @@ class Plan:
             return units
         return self.origin.step + max(0, math.ceil((units - self.origin.epochs) * self.steps_per_epoch - ROUNDING))
 
+    @property
+    def decay_step(self) -> int:
+        """The first step of the decay: `total_steps` if there is none, before the origin if it had begun by then."""
+        constant = self.schedule.constant
+        if self.schedule.unit == "steps":
+            return constant
+        return self.origin.step + math.ceil((constant - self.origin.epochs - ROUNDING) * self.steps_per_epoch)
+
     def item(self, step: int) -> int:
         """The first item of a step in the endless row of items."""
         return self.origin.item + (step - self.origin.step) * self.whole_batch

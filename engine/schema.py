@@ -31,6 +31,7 @@ class DataConfig:
     load_size: Annotated[int, Ge(16), Le(MAX_SIDE)] = 286  # px, pictures are resized to this before the random crop
     keep_aspect: bool = False  # load_size is the shorter side; else pictures are stretched, as in the reference code
     flip: bool = True  # mirror half of the pictures
+    jitter: Literal["always", "constant"] = "always"  # constant: in the decay load_size is size, which leaves no crop
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     workers: Count = 2  # loader processes; 0 loads in the training process
 

@@ -116,6 +116,22 @@ def test_every_shape_of_the_decay(shape: str, places: tuple, factors: tuple) -> 
     assert [plan.factor(3 + place) for place in places] == pytest.approx(factors, rel=1e-4)
 
 
+@pytest.mark.parametrize("unit", ["steps", "epochs"])
+@pytest.mark.parametrize("constant", [0, 1, 3])
+@pytest.mark.parametrize("resumed_at", [0, 2, 7, 20])
+def test_the_step_where_the_decay_begins_is_the_first_below_the_full_rate(unit, constant: int, resumed_at: int) -> None:
+    schedule = ScheduleConfig(unit=unit, constant=constant, decay=9)
+    before = Plan(schedule, items_per_epoch=10, whole_batch=3)
+    plan = replace(before, whole_batch=4).resume(resumed_at, before.record()) if resumed_at else before
+    for step in range(resumed_at, plan.total_steps + 1):
+        assert (plan.factor(step) < 1) == (step >= plan.decay_step)
+
+
+def test_without_decay_it_begins_at_the_end() -> None:
+    plan = Plan(ScheduleConfig(unit="epochs", constant=5, decay=0), items_per_epoch=7, whole_batch=2)
+    assert plan.decay_step == plan.total_steps == 20
+
+
 @pytest.mark.parametrize("shape", ["linear", "cosine", "inverse"])
 def test_rates_rise_in_a_straight_line_before_any_decay(shape: str) -> None:
     whole = ScheduleConfig(unit="steps", constant=6, decay=5, shape=shape)
