@@ -75,6 +75,11 @@ def check_evaluation(config) -> None:
             f"{given}: {config.method.name} translates nothing that could be measured; its own scores of "
             "held-out pictures are logged every log.pictures_every steps"
         )
+    if config.eval.patience and not metric:
+        raise UserError(
+            f"eval.patience = {config.eval.patience}: nothing says what is better; set checkpoints.keep_best, too, for "
+            "example to swd"
+        )
     if metric and metric not in METRICS:
         raise UserError(f"checkpoints.keep_best = {metric}: not one of: {', '.join(METRICS)}")
     if metric and not every:

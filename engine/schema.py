@@ -95,6 +95,7 @@ class EvalConfig:
 
     every: Count = 0  # steps between two evaluations; 0: none
     pictures: Annotated[int, Ge(4)] = 64  # held-out ones a domain
+    patience: Count = 0  # evaluations in a row without a better checkpoints.keep_best that end the run; 0: none do
 
 
 @dataclass(frozen=True)
