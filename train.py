@@ -93,7 +93,9 @@ def check_batch(config) -> None:
 
 
 def train(run, team, device) -> int:
+    from engine.config import to_dict
     from engine.loop import fit
+    from metrics.remedies import advice
 
     config = run.config
     training, held_out = prepare(config, team, device)
@@ -105,7 +107,7 @@ def train(run, team, device) -> int:
 
         measure, higher_is_better = team.agree(start)
         measure = measure if team.once(lambda: measure is not None) else None
-    return fit(training, run, measure, higher_is_better)
+    return fit(training, run, advice(to_dict(config)), measure, higher_is_better)
 
 
 def try_out(config, team, device) -> int:

@@ -1,18 +1,28 @@
 """What held-out pictures say while training goes on: rows of the log, the best so far, and when it is time to end."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
+from engine.alarms import Alarms, Finding
 from engine.best import BestKeeper
 from engine.exits import is_for_user
 from engine.logger import Logger, Silent
 from engine.schema import EvalConfig
 from engine.step import Stepper
 
-Measure = Callable[[], Mapping[str, float]]
+
+class Measured(Protocol):
+    """Scores by metric, and what is wrong with the pictures, perhaps."""
+
+    scores: Mapping[str, float]
+    findings: Sequence[Finding]
+
+
+Measure = Callable[[], Measured]
 
 
 @dataclass(frozen=True)
@@ -30,15 +40,22 @@ class Evaluations:
     """Those of a run, by the process that leads.
 
     Args:
-        measure: what the method's weights of the moment score, by metric.
+        measure: of what the method's weights of the moment make.
     """
 
     def __init__(
-        self, measure: Measure, stepper: Stepper, best: BestKeeper, logger: Logger | Silent, options: EvalConfig
+        self,
+        measure: Measure,
+        stepper: Stepper,
+        best: BestKeeper,
+        alarms: Alarms,
+        logger: Logger | Silent,
+        options: EvalConfig,
     ):
         self.measure = measure
         self.stepper = stepper
         self.best = best
+        self.alarms = alarms
         self.logger = logger
         self.options = options
 
@@ -62,14 +79,21 @@ class Evaluations:
         method.eval()
         try:
             with self.stepper.average.applied():
-                values = self.measure()
+                measured = self.measure()
         except Exception as error:
             reason = str(error) if is_for_user(error) else f"{type(error).__name__}: {error}"
             self.logger.event(done, f"step {done} is not evaluated: {reason}")
             return None
         finally:
             method.train()
-        finite = {name: value for name, value in values.items() if math.isfinite(value)}
-        if strange := [name for name in values if name not in finite]:
+        self._warn(done, measured.findings)
+        finite = {name: value for name, value in measured.scores.items() if math.isfinite(value)}
+        if strange := [name for name in measured.scores if name not in finite]:
             self.logger.event(done, f"step {done}: not finite: {', '.join(strange)}")
         return finite
+
+    def _warn(self, done: int, findings: Sequence[Finding]) -> None:
+        if findings:
+            self.logger.row(done, {f"watch/{found.key}": round(found.value, 5) for found in findings})
+        for line in self.alarms.hear_findings(findings):
+            self.logger.event(done, line)

@@ -4,11 +4,12 @@ Every draw of step k is a function of (seed, k), every picture of (seed, positio
 is, on the CPU, the same run to the bit; and the same run to rounding, whatever the number of processes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 
 from data.batch import AnyBatch
+from engine.alarms import Alarms
 from engine.best import BestKeeper
 from engine.checkpoint import SaveError, prune_checkpoints, remove_leftovers, save_checkpoint
 from engine.config import to_dict
@@ -35,12 +36,19 @@ class TrainingError(UserError):
     """Training cannot go on; the message says at which step, why, and what to change."""
 
 
-def fit(training: Training, run: RunFolder, measure: Measure | None = None, higher_is_better: bool = False) -> int:
+def fit(
+    training: Training,
+    run: RunFolder,
+    advice: Mapping[str, str],
+    measure: Measure | None = None,
+    higher_is_better: bool = False,
+) -> int:
     """Train from the newest checkpoint of the run to the end of the plan.
 
     Args:
-        measure: what the method's weights of the moment score, by metric; called every `eval.every` steps and at the
-            last one, by the first process. It must leave the weights and torch's global generator as they are.
+        advice: what is said of an ill, by its name, when it begins (engine/alarms.py).
+        measure: of what the method's weights of the moment make; called every `eval.every` steps and at the last one,
+            by the first process. It must leave the weights and torch's global generator as they are.
         higher_is_better: of the scores of `checkpoints.keep_best`.
 
     Returns the exit code: DONE, or STOPPED after a signal and a good save.
@@ -65,7 +73,8 @@ def fit(training: Training, run: RunFolder, measure: Measure | None = None, high
         logger.event(step, method.described)
     try:
         with StopRequest(team.size > 1) as stop:
-            trainer = _Trainer(training, stepper, plan, run, logger, stop, measure, best)
+            alarms = Alarms(method.games, run.config.log.every, advice)
+            trainer = _Trainer(training, stepper, plan, run, logger, stop, measure, best, alarms)
             return trainer.train(step, training.read(plan, step, plan.total_steps - step))
     finally:
         logger.close()
@@ -95,6 +104,7 @@ class _Trainer:
         stop: StopRequest,
         measure: Measure | None,
         best: BestKeeper,
+        alarms: Alarms,
     ):
         self.training = training
         self.method, self.team = training.method, training.team
@@ -105,7 +115,8 @@ class _Trainer:
         self.logger = logger
         self.stop = stop
         self.best = best
-        self.evaluations = measure and Evaluations(measure, stepper, best, logger, run.config.eval)
+        self.alarms = alarms
+        self.evaluations = measure and Evaluations(measure, stepper, best, alarms, logger, run.config.eval)
         self.bad_steps = 0
         self.failed_saves = 0
         self.unreadable: list[str] = []  # what is not logged yet
@@ -232,8 +243,11 @@ class _Trainer:
         row |= {f"gradient_norm/{player}": value for player, value in norms.items()}
         row |= {f"learning_rate/{player}": rate for player, rate in self.stepper.rates.items()}
         row |= {f"speed/{name}": value for name, value in speed.items()}
+        row |= {f"watch/{name}": round(share, 5) for name, share in self.alarms.shares(losses).items()}
         row |= {"data/replaced": self.replaced} if self.replaced else {}
         self.logger.row(done, row | {"epoch": round(self.plan.epochs(done), 3)})
+        for line in self.alarms.hear_losses(losses):
+            self.logger.event(done, line)
         return " ".join(f"{name} {value:.3f}" for name, value in losses.items())
 
     @torch.no_grad()

@@ -7,6 +7,7 @@ Departures from the reference code: none by default; the options of CycleGANOpti
 network is to do for a step twice is one batch: norms of single pictures make it the same to rounding.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -22,6 +23,9 @@ from models.networks.generator import ResnetGenerator
 from models.options import CycleGANOptions
 
 l1 = functional.l1_loss
+
+# The least that `judges` gives where real and generated pictures score alike: 1/2, 0, 0. A critic's has no such value.
+DRAW = {"lsgan": 0.25, "nonsaturating": math.log(2), "hinge": 1.0}
 
 
 class CycleGAN(Method):
@@ -44,6 +48,8 @@ class CycleGAN(Method):
         self.options = options
         self.adversarial = ADVERSARIAL[options.adversarial]
         self.differentiated_twice = ("D_Y", "D_X") if options.adversarial == "wgan-gp" else ()
+        if options.adversarial in DRAW:
+            self.games = dict.fromkeys(("D_Y", "D_X"), DRAW[options.adversarial])
         self.optimizers = {
             "generators": self._adam([*self.G.parameters(), *self.F.parameters()]),
             "discriminators": self._adam([*self.D_Y.parameters(), *self.D_X.parameters()]),

@@ -92,15 +92,15 @@ def narrow_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list]:
     """What the next evaluations will find: values of swd, or exceptions."""
-    from metrics.watch import Watch
+    from metrics.watch import Watch, Watched
 
     values: list = []
 
-    def measure(watch: "Watch") -> dict[str, float]:
+    def measure(watch: "Watch") -> "Watched":
         value = values.pop(0)
         if isinstance(value, Exception):
             raise value
-        return {"swd": value}
+        return Watched({"swd": value})
 
     monkeypatch.setattr(Watch, "measure", measure)
     return values
