@@ -113,6 +113,8 @@ def settings_for(arguments: argparse.Namespace, full, channels: int) -> dict[str
         "method.generator.skips": str(full.options.skips).lower(),
         "schedule.unit": "steps",
         "schedule.constant": 0,
+        "schedule.warmup": 0,
+        "data.jitter": "always",  # there are no constant rates, while which alone the full run may have had it
         "schedule.decay": arguments.steps or max(FEWEST, full.step // SHARE),
         "schedule.shape": "cosine",
     }

@@ -75,6 +75,11 @@ def check_evaluation(config) -> None:
             f"{given}: {config.method.name} translates nothing that could be measured; its own scores of "
             "held-out pictures are logged every log.pictures_every steps"
         )
+    if config.eval.patience and not metric:
+        raise UserError(
+            f"eval.patience = {config.eval.patience}: nothing says what is better; set checkpoints.keep_best, too, for "
+            "example to swd"
+        )
     if metric and metric not in METRICS:
         raise UserError(f"checkpoints.keep_best = {metric}: not one of: {', '.join(METRICS)}")
     if metric and not every:
@@ -88,7 +93,9 @@ def check_batch(config) -> None:
 
 
 def train(run, team, device) -> int:
+    from engine.config import to_dict
     from engine.loop import fit
+    from metrics.remedies import advice
 
     config = run.config
     training, held_out = prepare(config, team, device)
@@ -100,7 +107,7 @@ def train(run, team, device) -> int:
 
         measure, higher_is_better = team.agree(start)
         measure = measure if team.once(lambda: measure is not None) else None
-    return fit(training, run, measure, higher_is_better)
+    return fit(training, run, advice(to_dict(config)), measure, higher_is_better)
 
 
 def try_out(config, team, device) -> int:
@@ -140,8 +147,11 @@ def prepare(config, team, device) -> tuple:
     share = Share(config.train.batch_size, config.train.accumulate, team.rank, team.size)
     plan = Plan(config.schedule, dataset.items_per_epoch, share.whole)
 
-    def read(first_item: int, num_steps: int):
-        return batches(dataset, Positions(share, first_item, num_steps), data.workers, device)
+    def read(plan: Plan, first: int, num_steps: int):
+        # Of the plan that training follows, which a resumed run knows only when its checkpoint is read.
+        calm = data.jitter == "constant"
+        row = dataset.calm_from(plan.item(plan.decay_step)) if calm else dataset
+        return batches(row, Positions(share, plan.item(first), num_steps), data.workers, device)
 
     for line in plan.describe(share):
         say(line)

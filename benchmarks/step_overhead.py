@@ -71,7 +71,7 @@ def measure_sharing(arguments: argparse.Namespace, device: torch.device) -> tupl
     given = Batch(*(torch.rand(2, 1, 3, arguments.size, arguments.size, device=device) * 2 - 1))
     plan = Plan(config.schedule, 1000)
     methods = [build_method(config.method).to(device) for _ in range(2)]
-    trained = [Training(m, config, lambda first, steps: iter(()), given, plan, Share(), device) for m in methods]
+    trained = [Training(m, config, lambda plan, first, steps: iter(()), given, plan, Share(), device) for m in methods]
     steppers = [Stepper(each) for each in trained]
     for name, network in steppers[0].accelerated.wrapped.items():
         steppers[0].accelerated.wrapped[name] = Team().share_gradients(network)

@@ -117,7 +117,7 @@ def our_side(name: str, batch: int, precision: str, arguments: argparse.Namespac
     torch.manual_seed(0)
     share, given = Share(batch), pictures(batch, arguments, device)
     plan, method = Plan(config.schedule, 1000, batch), build_method(config.method).to(device)
-    stepper = Stepper(Training(method, config, lambda first, steps: iter(()), given, plan, share, device))
+    stepper = Stepper(Training(method, config, lambda plan, first, steps: iter(()), given, plan, share, device))
     done = 0
 
     def step() -> None:

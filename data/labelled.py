@@ -5,7 +5,8 @@ of its own. So a picture of a small class comes round more often (with other dra
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -100,6 +101,12 @@ class Labelled(Dataset):
         self.size = size
         self.classes = classes_of(labels)
         self.stream = BalancedStream(source, 1, seed, augment, classes=numbers_of(labels, self.classes))
+
+    def calm_from(self, position: int) -> "Labelled":
+        """The same row, but without jitter from a position on: resized to `size`, and flipped as before."""
+        calm = copy(self)
+        calm.stream = replace(self.stream, calm_from=position)
+        return calm
 
     @property
     def shares(self) -> tuple[float, ...]:

@@ -1,5 +1,6 @@
 """One domain's endless row of pictures. Every draw is a function of (seed, domain, pass, index); nothing is stored."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -30,12 +31,16 @@ class Picture:
 
 @dataclass
 class Stream:
-    """One domain's endless shuffle."""
+    """One domain's endless shuffle.
+
+    calm_from: the first position without jitter. It goes by the position, because a loader's workers read ahead.
+    """
 
     source: Source
     number: int  # keeps the two domains' draws apart
     seed: int
     augment: Augmentation
+    calm_from: float = math.inf
     _shuffled: tuple[int, np.ndarray] = field(default=(-1, np.empty(0)), repr=False)
 
     def place(self, position: int) -> tuple[int, int]:
@@ -48,11 +53,12 @@ class Stream:
 
     def draw(self, position: int) -> Picture:
         number, index = self.place(position)
+        augment = self.augment if position < self.calm_from else self.augment.calm()
         unreadable = []
         for attempt in range(ATTEMPTS):
             draws = generator(self.seed, self.number, number, index, attempt + 1)
             try:
-                pixels = self.augment(self.source[index], draws)
+                pixels = augment(self.source[index], draws)
                 return Picture(pixels, self.source.name(index), index, tuple(unreadable))
             except PictureError as error:
                 unreadable.append(str(error))

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -33,6 +33,11 @@ class Augmentation:
     keep_aspect: bool
     warp: _Pipeline | None
     recolour: _Pipeline | None
+
+    def calm(self) -> "Augmentation":
+        """The same without jitter: what is resized to `size` leaves the crop no choice (but along the longer side of a
+        picture that keeps its aspect)."""
+        return replace(self, load_size=self.size)
 
     def __call__(self, image: Image.Image, draws: np.random.Generator) -> np.ndarray:
         width, height = (self.load_size, self.load_size)

@@ -6,6 +6,9 @@ one simply comes round more often and every picture is seen equally often. (The 
 paintings with replacement instead.) An epoch is as many items as the larger domain has pictures.
 """
 
+from copy import copy
+from dataclasses import replace
+
 import torch
 from torch.utils.data import Dataset
 
@@ -33,6 +36,12 @@ class Unpaired(Dataset):
         self.size = size
         self.content = Stream(content, 0, seed, augment_content)
         self.style = Stream(style, 1, seed, augment_style or augment_content)
+
+    def calm_from(self, position: int) -> "Unpaired":
+        """The same row, but without jitter from a position on: resized to `size`, and flipped as before."""
+        calm = copy(self)
+        calm.content, calm.style = (replace(stream, calm_from=position) for stream in (self.content, self.style))
+        return calm
 
     @property
     def sources(self) -> dict[str, Source]:

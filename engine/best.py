@@ -23,6 +23,7 @@ from engine.checkpoint import (
     sha256,
 )
 from engine.progress import say
+from engine.schema import EvalConfig
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,17 @@ class BestKeeper:
             self.candidate = Best(self.metric, value, step, self.pictures)
         return self.candidate is not None
 
+    def worn_out(self, step: int, options: EvalConfig) -> str:
+        """Why training ends after the evaluation of a step: too many in a row were no better; "" if it goes on.
+
+        It follows from the two steps, so that a resumed run counts like one in one. What failed was no better.
+        """
+        if self.kept is None or not options.patience or step % options.every:
+            return ""
+        missed = step // options.every - self.kept.step // options.every
+        counted = "1 evaluation" if missed == 1 else f"{missed} evaluations in a row"
+        return f"{counted} without a better {self.metric}" if missed >= options.patience else ""
+
     def record(self) -> dict | None:
         """For the checkpoint's `best`."""
         best = self.candidate or self.kept
@@ -109,6 +121,11 @@ class BestKeeper:
         if self.kept is None:
             return f"checkpoints.keep_best = {self.metric}: never measured, no best is kept"
         return f"the best: {self.kept}, kept as {self.path}"
+
+    def told_early(self, reason: str, step: int, total: int) -> str:
+        """The same, of a run that ends before the plan's end, and whenever its command is given again."""
+        again = "the same command with eval.patience=0 goes on"
+        return f"it ended early, at step {step} of {total}, after {reason}; {self.told()}; {again}"
 
     def _mend(self, best: Best) -> bool:
         """Make the three files be of `best`, from best.pt itself or from the checkpoint of its step; False if neither

@@ -98,6 +98,9 @@ def _check_together(config: Config, reader: "_Reader") -> None:
         raise reader.error("run", "is missing: the folder of this run, for example run=runs/first")
     if config.schedule.constant + config.schedule.decay < 1:
         raise reader.error("schedule.constant", "= 0 with schedule.decay = 0: nothing would be trained")
+    if config.schedule.warmup > config.schedule.constant:
+        allowed = f"must be at most schedule.constant = {config.schedule.constant}, which it is a part of"
+        raise reader.error("schedule.warmup", f"= {config.schedule.warmup}: {allowed}")
     if config.data.load_size < config.data.size:
         allowed = f"must be at least data.size = {config.data.size}"
         raise reader.error("data.load_size", f"= {config.data.load_size}: {allowed}")

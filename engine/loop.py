@@ -4,17 +4,18 @@ Every draw of step k is a function of (seed, k), every picture of (seed, positio
 is, on the CPU, the same run to the bit; and the same run to rounding, whatever the number of processes.
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 
 from data.batch import AnyBatch
+from engine.alarms import Alarms
 from engine.best import BestKeeper
 from engine.checkpoint import SaveError, prune_checkpoints, remove_leftovers, save_checkpoint
 from engine.config import to_dict
-from engine.distributed import Vote
-from engine.exits import DONE, STOPPED, UserError, is_for_user
+from engine.distributed import Team, Vote
+from engine.evaluation import Evaluations, Measure, Verdict
+from engine.exits import DONE, STOPPED, UserError
 from engine.forecast import Forecast, forecaster_of
 from engine.logger import Logger, Silent
 from engine.meter import Trouble
@@ -28,7 +29,6 @@ from engine.trace import VIEWER, Trace
 from engine.training import Training
 from models.method import Examination
 
-Measure = Callable[[], Mapping[str, float]]
 FAILED_SAVES = 3  # so many in a row end the run
 
 
@@ -36,12 +36,19 @@ class TrainingError(UserError):
     """Training cannot go on; the message says at which step, why, and what to change."""
 
 
-def fit(training: Training, run: RunFolder, measure: Measure | None = None, higher_is_better: bool = False) -> int:
+def fit(
+    training: Training,
+    run: RunFolder,
+    advice: Mapping[str, str],
+    measure: Measure | None = None,
+    higher_is_better: bool = False,
+) -> int:
     """Train from the newest checkpoint of the run to the end of the plan.
 
     Args:
-        measure: what the method's weights of the moment score, by metric; called every `eval.every` steps and at the
-            last one, by the first process. It must leave the weights and torch's global generator as they are.
+        advice: what is said of an ill, by its name, when it begins (engine/alarms.py).
+        measure: of what the method's weights of the moment make; called every `eval.every` steps and at the last one,
+            by the first process. It must leave the weights and torch's global generator as they are.
         higher_is_better: of the scores of `checkpoints.keep_best`.
 
     Returns the exit code: DONE, or STOPPED after a signal and a good save.
@@ -53,8 +60,7 @@ def fit(training: Training, run: RunFolder, measure: Measure | None = None, high
     step, plan, recorded = restore(stepper, training.plan, run)
     best = BestKeeper(run.checkpoints, run.config.checkpoints.keep_best, higher_is_better, run.config.eval.pictures)
     team.once(lambda: best.resume(recorded))
-    if step >= plan.total_steps:
-        say(f"{run.path} is finished: {step} of {plan.total_steps} steps are done")
+    if _is_finished(step, plan.total_steps, run, best, team):
         return DONE
 
     def begin() -> Logger | Silent:
@@ -67,10 +73,24 @@ def fit(training: Training, run: RunFolder, measure: Measure | None = None, high
         logger.event(step, method.described)
     try:
         with StopRequest(team.size > 1) as stop:
-            trainer = _Trainer(training, stepper, plan, run, logger, stop, measure, best)
-            return trainer.train(step, training.read(plan.item(step), plan.total_steps - step))
+            alarms = Alarms(method.games, run.config.log.every, advice)
+            trainer = _Trainer(training, stepper, plan, run, logger, stop, measure, best, alarms)
+            return trainer.train(step, training.read(plan, step, plan.total_steps - step))
     finally:
         logger.close()
+
+
+def _is_finished(step: int, total: int, run: RunFolder, best: BestKeeper, team: Team) -> bool:
+    """Whether nothing is left to do, which is said."""
+    worn_out = "" if step >= total else team.once(lambda: best.worn_out(step, run.config.eval))
+    if step < total and not worn_out:
+        return False
+    told = (
+        team.once(lambda: best.told_early(worn_out, step, total)) if worn_out else f"{step} of {total} steps are done"
+    )
+    say(f"{run.path} is finished: {told}")
+    run.finish(step, worn_out)  # a process may have been killed between its last save and this
+    return True
 
 
 class _Trainer:
@@ -84,6 +104,7 @@ class _Trainer:
         stop: StopRequest,
         measure: Measure | None,
         best: BestKeeper,
+        alarms: Alarms,
     ):
         self.training = training
         self.method, self.team = training.method, training.team
@@ -93,15 +114,16 @@ class _Trainer:
         self.config = run.config
         self.logger = logger
         self.stop = stop
-        self.measure = measure
         self.best = best
+        self.alarms = alarms
+        self.evaluations = measure and Evaluations(measure, stepper, best, alarms, logger, run.config.eval)
         self.bad_steps = 0
         self.failed_saves = 0
         self.unreadable: list[str] = []  # what is not logged yet
         self.replaced = 0  # pictures, of all processes, since this start
 
     def train(self, first: int, batches: Iterator[AnyBatch]) -> int:
-        """Do steps first, first + 1, ... until the plan's end or a signal."""
+        """Do steps first, first + 1, ... until the plan's end, a signal, or no better evaluation for too long."""
         total, log = self.plan.total_steps, self.config.log
         self.run.set_status("running", first)
         vote = Vote(self.team)
@@ -110,6 +132,7 @@ class _Trainer:
         bar = progress(total, "step", f"train {self.run.path.name}", done=first)
         wanted = self.config.train.profile and self.team.leads
         trace = Trace(self.run.path / "profile", first, total, wanted)
+        worn_out = ""
         with bar, trace:
             for step in range(first, total):
                 self.stepper.step(step, self.take(step, batches), self.plan)
@@ -124,35 +147,39 @@ class _Trainer:
                     bar.set_postfix_str(self.log(done), refresh=False)
                 if self.is_due(done, stopped):
                     with forecaster.aside():
-                        self.pause(done, stopped)
+                        worn_out = self.pause(done, stopped)
+                if worn_out:
+                    break
                 if stopped:
                     return self.stopped(done, vote)
         vote.close()
-        if self.bad_steps:
-            raise TrainingError(f"the loss of the last step, {total}, is not finite; the last checkpoint is good")
-        if self.best.metric:
-            self.logger.event(total, self.best.told())
-        self.run.finish(total)
-        return DONE
+        return self.finished(done, worn_out)
 
     def is_due(self, done: int, stopped: bool) -> bool:
         """Whether anything is to be done besides training; asked after every step, it costs nothing."""
         intervals = [self.config.log.pictures_every, self.config.checkpoints.every]
-        intervals += [self.config.eval.every] if self.measure else []
+        intervals += [self.config.eval.every] if self.evaluations else []
         return stopped or done == self.plan.total_steps or any(done % every == 0 for every in intervals)
 
-    def pause(self, done: int, stopped: bool) -> None:
-        """What is due besides training after a step: samples, an evaluation, a checkpoint."""
-        is_last, keep = done == self.plan.total_steps, self.config.checkpoints
-        if done % self.config.log.pictures_every == 0 or is_last:
-            self.examine(done)
+    def pause(self, done: int, stopped: bool) -> str:
+        """What is due besides training after a step: an evaluation, samples, a checkpoint. Returns why training ends
+        early; "" if it goes on."""
+        is_last, log, keep = done == self.plan.total_steps, self.config.log, self.config.checkpoints
+        early = ""
         # Before the save: a checkpoint of this step says that it has been evaluated, and how well it did.
-        is_best = False
-        if self.measure and (done % self.config.eval.every == 0 or is_last):
+        verdict = Verdict()
+        if self.evaluations and (done % self.config.eval.every == 0 or is_last):
             self.settle(done)
-            is_best = self.team.once(lambda: self.evaluate(done))
-        if stopped or is_best or done % keep.every == 0 or is_last:
+            verdict = self.team.once(lambda: self.evaluations.evaluate(done, is_good=not self.bad_steps))
+        if verdict.worn_out and not is_last:
+            early, is_last = verdict.worn_out, True
+            if done % log.every:
+                self.log(done)
+        if done % log.pictures_every == 0 or is_last:
+            self.examine(done)
+        if stopped or verdict.is_best or done % keep.every == 0 or is_last:
             self.save(done, last=stopped or is_last)
+        return early
 
     def tell(self, done: int, forecast: Forecast) -> None:
         for line in forecast.lines():
@@ -173,6 +200,16 @@ class _Trainer:
         self.logger.event(done, f"stopped by {reason} at step {done}; the same command goes on")
         self.run.set_status("stopped", done, STOPPED, reason)
         return STOPPED
+
+    def finished(self, done: int, worn_out: str) -> int:
+        if self.bad_steps:
+            raise TrainingError(f"the loss of the last step, {done}, is not finite; the last checkpoint is good")
+        if worn_out:
+            self.logger.event(done, self.best.told_early(worn_out, done, self.plan.total_steps))
+        elif self.best.metric:
+            self.logger.event(done, self.best.told())
+        self.run.finish(done, worn_out)
+        return DONE
 
     def settle(self, done: int) -> None:
         """Hear of the steps whose losses were not finite; too many in a row end the run, in all processes."""
@@ -206,8 +243,11 @@ class _Trainer:
         row |= {f"gradient_norm/{player}": value for player, value in norms.items()}
         row |= {f"learning_rate/{player}": rate for player, rate in self.stepper.rates.items()}
         row |= {f"speed/{name}": value for name, value in speed.items()}
+        row |= {f"watch/{name}": round(share, 5) for name, share in self.alarms.shares(losses).items()}
         row |= {"data/replaced": self.replaced} if self.replaced else {}
         self.logger.row(done, row | {"epoch": round(self.plan.epochs(done), 3)})
+        for line in self.alarms.hear_losses(losses):
+            self.logger.event(done, line)
         return " ".join(f"{name} {value:.3f}" for name, value in losses.items())
 
     @torch.no_grad()
@@ -219,26 +259,6 @@ class _Trainer:
             found: Examination = self.method.examine(self.training.samples)
         self.method.train()
         self.logger.examination(done, found)
-
-    @torch.no_grad()
-    def evaluate(self, done: int) -> bool:
-        """Measure, and see whether this is the best so far. What goes wrong costs a row, not a run of days."""
-        self.method.eval()
-        try:
-            with self.stepper.average.applied():
-                values = self.measure()
-        except Exception as error:
-            reason = str(error) if is_for_user(error) else f"{type(error).__name__}: {error}"
-            self.logger.event(done, f"step {done} is not evaluated: {reason}")
-            return False
-        finally:
-            self.method.train()
-        finite = {name: value for name, value in values.items() if math.isfinite(value)}
-        if strange := [name for name in values if name not in finite]:
-            self.logger.event(done, f"step {done}: not finite: {', '.join(strange)}")
-        is_best = not self.bad_steps and self.best.consider(done, finite)
-        self.logger.evaluation(done, finite, f"the best {self.best.metric} so far" if is_best else "")
-        return is_best
 
     def save(self, done: int, last: bool) -> None:
         """Save, unless the last step was bad: weights that are not finite must not replace good ones. The first process

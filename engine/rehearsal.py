@@ -11,7 +11,7 @@ def rehearse(training: Training) -> Forecast:
     total = training.plan.total_steps
     steps = min(STEPS, total)
     stepper, forecaster = Stepper(training), forecaster_of(training, 0, total)
-    batches = forecaster.watch(training.read(0, steps))
+    batches = forecaster.watch(training.read(training.plan, 0, steps))
     with progress(steps, "step", "rehearse") as bar:
         for step in range(steps):
             stepper.step(step, [next(batches) for _ in range(training.share.passes)], training.plan)

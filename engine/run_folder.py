@@ -8,6 +8,7 @@ samples/         sheets of held-out pictures
 report/          what evaluate.py found
 """
 
+import dataclasses
 import fcntl
 import json
 import traceback
@@ -125,15 +126,18 @@ class RunFolder:
         path = self.path / "status.json"
         if step is None:
             step = self._status().get("step", 0)
-        status = {"state": state, "step": step, "exit": exit_code, "reason": reason}
+        status = status_of(state, step, exit_code, reason)
         try:
             write_atomically(path, json.dumps(status, indent=1) + "\n")
         except OSError as error:
             say(f"{path}: could not be written ({error.strerror})")
 
     def _status(self) -> dict:
-        path = self.path / "status.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        """{} if there is none, or a damaged one."""
+        try:
+            return json.loads((self.path / "status.json").read_text())
+        except (OSError, ValueError):
+            return {}
 
     def start(self) -> None:
         """Write the configuration of a run that begins or goes on."""
@@ -144,8 +148,10 @@ class RunFolder:
             raise RunError(f"{self.path / 'config.yaml'}: could not be written ({error.strerror})") from error
         self.started = True
 
-    def finish(self, step: int) -> None:
-        self.set_status("finished", step, DONE)
+    def finish(self, step: int, reason: str = "") -> None:
+        """Of a run that is done, or has nothing to do; one that is known for finished is not touched."""
+        if self._status() != status_of("finished", step, DONE, reason):
+            self.set_status("finished", step, DONE, reason)
 
     def check_same_run(self, saved: dict) -> dict[str, tuple]:
         """Compare with the configuration of a checkpoint.
@@ -153,7 +159,8 @@ class RunFolder:
         Returns the harmless differences, dotted key -> (then, now). Raises RunError if the run would not be
         the same one: another method, other data, another seed or batch.
         """
-        changed = differences(saved, to_dict(self.config))
+        known_then = _with_defaults(saved, self.config, Config())
+        changed = differences(known_then, to_dict(self.config))
         refused = {key: pair for key, pair in changed.items() if not _may_change(key)}
         if refused:
             shown = "; ".join(f"{key} was {then}, is {now}" for key, (then, now) in refused.items())
@@ -182,6 +189,22 @@ def read_run_config(path: Path) -> dict:
     if not isinstance(values, dict):
         raise RunError(f"{file}: is damaged: not a mapping")
     return values
+
+
+def status_of(state: str, step: int, exit_code: int | None, reason: str) -> dict:
+    return {"state": state, "step": step, "exit": exit_code, "reason": reason}
+
+
+def _with_defaults(saved: dict, section: object, defaults: object) -> dict:
+    """What is saved of a section; of options that have come since it was saved, the default, which is what it did."""
+    filled = dataclasses.asdict(defaults) | saved
+    for name, value in vars(section).items():
+        if dataclasses.is_dataclass(value) and isinstance(filled.get(name), dict):
+            default = getattr(defaults, name)  # None where a tag chooses the options
+            filled[name] = _with_defaults(
+                filled[name], value, default if type(default) is type(value) else type(value)()
+            )
+    return filled
 
 
 def _may_change(key: str) -> bool:

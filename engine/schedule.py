@@ -18,6 +18,12 @@ SHAPES = {
 }
 
 
+def warm_up(place: int, warmup: int) -> float:
+    """Up to 1 in a straight line (Goyal et al. 2017): unit k of w, counted from 1, has k / (w + 1), so that the first
+    one moves, and the one after the last is the first at the full rate. `place` counts units from 0."""
+    return min(1.0, (place + 1) / (warmup + 1))
+
+
 def constant_then_decay(place: int, constant: int, decay: int, shape: str = "linear") -> float:
     """1 for the first `constant` units, then down over `decay` units in one of SHAPES.
 
@@ -62,6 +68,14 @@ class Plan:
             return units
         return self.origin.step + max(0, math.ceil((units - self.origin.epochs) * self.steps_per_epoch - ROUNDING))
 
+    @property
+    def decay_step(self) -> int:
+        """The first step of the decay: `total_steps` if there is none, before the origin if it had begun by then."""
+        constant = self.schedule.constant
+        if self.schedule.unit == "steps":
+            return constant
+        return self.origin.step + math.ceil((constant - self.origin.epochs - ROUNDING) * self.steps_per_epoch)
+
     def item(self, step: int) -> int:
         """The first item of a step in the endless row of items."""
         return self.origin.item + (step - self.origin.step) * self.whole_batch
@@ -74,7 +88,8 @@ class Plan:
         """What the learning rates are multiplied by in a step, counted from 0."""
         schedule = self.schedule
         place = math.floor(self.epochs(step) + ROUNDING) if schedule.unit == "epochs" else step
-        return constant_then_decay(place, schedule.constant, schedule.decay, schedule.shape)
+        rising = warm_up(place, schedule.warmup)
+        return rising * constant_then_decay(place, schedule.constant, schedule.decay, schedule.shape)
 
     def describe(self, share: Share) -> list[str]:
         """What is easily mistaken where several pictures make a step."""

@@ -31,6 +31,7 @@ class DataConfig:
     load_size: Annotated[int, Ge(16), Le(MAX_SIDE)] = 286  # px, pictures are resized to this before the random crop
     keep_aspect: bool = False  # load_size is the shorter side; else pictures are stretched, as in the reference code
     flip: bool = True  # mirror half of the pictures
+    jitter: Literal["always", "constant"] = "always"  # constant: in the decay load_size is size, which leaves no crop
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     workers: Count = 2  # loader processes; 0 loads in the training process
 
@@ -67,6 +68,7 @@ class ScheduleConfig:
     unit: Literal["epochs", "steps"] = "epochs"
     constant: Count = 100
     decay: Count = 100
+    warmup: Count = 0  # the first of the constant units, in which the rates rise from nearly 0; 0: none
     shape: Literal["linear", "cosine", "inverse"] = "linear"  # of the decay: to 0, to 0, or to a ninth as 1 / (1 + 8 t)
 
 
@@ -93,6 +95,7 @@ class EvalConfig:
 
     every: Count = 0  # steps between two evaluations; 0: none
     pictures: Annotated[int, Ge(4)] = 64  # held-out ones a domain
+    patience: Count = 0  # evaluations in a row without a better checkpoints.keep_best that end the run; 0: none do
 
 
 @dataclass(frozen=True)

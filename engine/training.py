@@ -15,14 +15,14 @@ from models.method import Learner
 @dataclass(frozen=True)
 class Training:
     """method: on its device already.
-    read: (first item, number of steps) -> the batches of those steps, as many a step as `share` has passes.
+    read: (plan, first step, number of steps) -> the batches of those steps, as many a step as `share` has passes.
     samples: the held-out pictures of every sample sheet.
     share: of every step's whole batch, what this process takes.
     """
 
     method: Learner
     config: Config
-    read: Callable[[int, int], Iterator[AnyBatch]]
+    read: Callable[[Plan, int, int], Iterator[AnyBatch]]
     samples: AnyBatch
     plan: Plan
     share: Share

@@ -1,6 +1,6 @@
 """Detectors of what is known to go wrong: each a number of a set of translations, and the threshold where it fires.
 
-All take [N, 3, H, W] in [-1, 1], sides at least 32, the photographs row by row beside their translations.
+All take [N, 3, H, W] in [-1, 1], sides at least SMALLEST, the photographs row by row beside their translations.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metrics.luma import luma
+from metrics.sets import PictureSet, to_unit
 
+MOST = 512  # pictures of a set that they look at
+SMALLEST = 32  # px, side of a picture
 LEVELS = 127.5  # grey levels of 8 bits in a unit of [-1, 1]
 COARSE = 16  # px, where only what is where counts
 PERIODS = (2, 4)  # px, of what transposed convolutions leave
@@ -106,6 +109,11 @@ def detect(translations: Tensor, photographs: Tensor) -> Iterator[Finding]:
         value = detector.compute(translations, photographs)
         fired = value < detector.threshold if detector.fires == "below" else value > detector.threshold
         yield Finding(key, value, fired)
+
+
+def detect_in(translations: PictureSet, photographs: PictureSet) -> list[Finding]:
+    """Of two sets, of which a part is enough."""
+    return list(detect(*(to_unit(each.pixels[:MOST]) for each in (translations, photographs))))
 
 
 def _coarse(x: Tensor) -> Tensor:

@@ -6,13 +6,12 @@ from typing import Any
 
 from metrics import METRICS
 from metrics.breakdown import GroupScore, by_paintings, by_photographs
-from metrics.detectors import DETECTORS, Finding, detect
+from metrics.detectors import DETECTORS, Finding, detect_in
 from metrics.features import FeatureStore
 from metrics.measure import Evaluator, Missing, Score
 from metrics.nearest import Nearest, find_nearest
-from metrics.sets import PictureSet, to_unit
+from metrics.sets import PictureSet
 
-DETECTED = 512  # pictures that the detectors look at
 # What places and groups are told by, the first that can be had: (row of METRICS, its features).
 NEARNESS = (("kid", "inception"), ("frechet_random", "random-moments"))
 MANNER = (("moments", "vgg-moments"), ("moments_random", "random-moments"))
@@ -42,8 +41,7 @@ def measure_all(translations: PictureSet, evaluator: Evaluator, done: Callable[[
     for found in evaluator.measure(translations):
         (scores if isinstance(found, Score) else missing).append(found)
         done()
-    few = slice(DETECTED)
-    findings = list(detect(to_unit(translations.pixels[few]), to_unit(references.photographs.pixels[few])))
+    findings = detect_in(translations, references.photographs)
     measured = {score.key for score in scores}
     groups = list(by_photographs(scores, references.photographs.labels))
     key, features = _first(MANNER, measured)

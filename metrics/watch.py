@@ -1,12 +1,14 @@
 """The metrics of a method while it learns, by the same few held-out pictures again and again."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from metrics import METRICS, Metric
 from metrics.cost import return_free_memory
+from metrics.detectors import SMALLEST, Finding, detect_in
 from metrics.features import NETWORKS, FeatureStore
 from metrics.measure import Evaluator, Score
 from metrics.sets import PictureSet, References
@@ -31,6 +33,15 @@ def _needs_more(metric: Metric) -> bool:
     return any(name not in NETWORKS or NETWORKS[name].pretrained for name in (metric.features, metric.network) if name)
 
 
+@dataclass(frozen=True)
+class Watched:
+    """What the translations of the moment score, by the keys of METRICS, and what the detectors find in them; those of
+    pictures that are too small for them find nothing."""
+
+    scores: dict[str, float]
+    findings: list[Finding] = field(default_factory=list)
+
+
 class Watch:
     """Measures what `translate` makes of the references' photographs; what is of the references alone is computed once.
 
@@ -45,13 +56,15 @@ class Watch:
         self.evaluator = Evaluator(references, FeatureStore(device, pretrained=False))
         self.translate = translate
 
-    def measure(self) -> dict[str, float]:
-        """By the keys of METRICS; what raises is what `translate` raises."""
+    def measure(self) -> Watched:
+        """What raises is what `translate` raises."""
         photographs = self.evaluator.references.photographs
         translations = PictureSet(self.translate(photographs.pixels), photographs.names)
         try:
             found = [each for each in self.evaluator.measure(translations) if isinstance(each, Score)]
-            return {score.key: score.value for score in found}
+            is_large = min(photographs.pixels.shape[-2:]) >= SMALLEST
+            findings = detect_in(translations, photographs) if is_large else []
+            return Watched({score.key: score.value for score in found}, findings)
         finally:
             self.evaluator.forget(translations)
             return_free_memory()  # threads come and go in an evaluation, each of which leaves some behind

@@ -64,6 +64,11 @@ class Adversary:
         return loss, report
 
     @property
+    def at_a_draw(self) -> dict[str, float]:
+        """For `Learner.games`."""
+        return {} if self.loss.draw is None else {self.name: self.loss.draw}
+
+    @property
     def differentiates_twice(self) -> bool:
         """Whether the discriminator's gradient is part of its loss."""
         return self.options.adversarial == "wgan-gp" or self.options.r1_weight > 0

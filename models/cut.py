@@ -38,6 +38,7 @@ class CUT(Method):
         self.H = ProjectionHeads(self.G.feature_channels, options.head_channels)
         self.options = options
         self.game = Adversary("D", options)
+        self.games = self.game.at_a_draw
         self.differentiated_twice = ("D",) if self.game.differentiates_twice else ()
         self.optimizers = {
             "generator": generators_adam([*self.G.parameters(), *self.H.parameters()], options),

@@ -42,6 +42,7 @@ class CycleGAN(Method):
         self.pool_x = ImagePool(options.pool_size, "pool_x")
         self.options = options
         self.game_y, self.game_x = Adversary("D_Y", options), Adversary("D_X", options)
+        self.games = self.game_y.at_a_draw | self.game_x.at_a_draw
         self.differentiated_twice = ("D_Y", "D_X") if self.game_y.differentiates_twice else ()
         self.optimizers = {
             "generators": generators_adam([*self.G.parameters(), *self.F.parameters()], options),

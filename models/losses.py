@@ -1,5 +1,6 @@
 """Losses: pure functions of tensors, each mean-reduced to a scalar."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,11 +15,13 @@ class Adversarial:
     """The two sides of one adversarial game, on a discriminator's raw scores of any shape.
 
     fools(scores of generated pictures) is what the generator lowers;
-    judges(scores of real pictures, scores of generated pictures) is what the discriminator lowers.
+    judges(scores of real pictures, scores of generated pictures) is what the discriminator lowers;
+    draw: the value of `judges` where the discriminator cannot tell them apart; 0 is a win. None: it has no such scale.
     """
 
     fools: Callable[[Tensor], Tensor]
     judges: Callable[[Tensor, Tensor], Tensor]
+    draw: float | None
 
 
 def _lsgan_fools(fake: Tensor) -> Tensor:
@@ -51,10 +54,10 @@ def _wasserstein_judges(real: Tensor, fake: Tensor) -> Tensor:
 
 
 ADVERSARIAL = {
-    "lsgan": Adversarial(_lsgan_fools, _lsgan_judges),  # Mao et al. 2017
-    "nonsaturating": Adversarial(_nonsaturating_fools, _nonsaturating_judges),  # Goodfellow et al. 2014
-    "hinge": Adversarial(_critic_fools, _hinge_judges),  # Lim and Ye 2017
-    "wgan-gp": Adversarial(_critic_fools, _wasserstein_judges),  # with gradient_penalty below
+    "lsgan": Adversarial(_lsgan_fools, _lsgan_judges, 0.25),  # Mao et al. 2017
+    "nonsaturating": Adversarial(_nonsaturating_fools, _nonsaturating_judges, math.log(2)),  # Goodfellow et al. 2014
+    "hinge": Adversarial(_critic_fools, _hinge_judges, 1.0),  # Lim and Ye 2017
+    "wgan-gp": Adversarial(_critic_fools, _wasserstein_judges, None),  # with gradient_penalty below
 }
 
 

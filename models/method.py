@@ -1,8 +1,9 @@
 """The contract between what learns, or translates, and everything that runs it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -76,6 +77,8 @@ class Learner(nn.Module, ABC):
         described: what it was given that a reader of its numbers must know, as random features.
         averaged: names of the networks that translate; an average of their weights may do so for them.
         differentiated_twice: names of the networks whose gradient is part of a loss; torch.compile cannot do that.
+        games: the losses of discriminators that are 0 for one that has won, by name in the reports: their value at a
+            draw, where it cannot tell the real from the generated. A loss without such a scale has no place here.
     Networks, and whatever else must survive a restart (an image pool), are submodules: the state_dict is
     the method's whole memory. What is drawn for single pictures comes from `batch.places`, anything else from torch's
     global generator, which the loop seeds for every turn.
@@ -85,6 +88,7 @@ class Learner(nn.Module, ABC):
     described: str = ""
     averaged: tuple[str, ...] = ()
     differentiated_twice: tuple[str, ...] = ()
+    games: Mapping[str, float] = MappingProxyType({})
 
     @abstractmethod
     def turns(self, batch: Batch | LabelledBatch) -> Iterator[Turn]:

@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,23 @@ def narrow_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
     """An eighth of a VGG's channels: what is promised of a run does not hang on their number, its time does."""
     for module in ("networks.vgg", "adain", "johnson", "vgg_finetune"):
         monkeypatch.setattr(f"models.{module}.CHANNELS", (8, 16, 32, 64, 64))
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list]:
+    """What the next evaluations will find: values of swd, or exceptions."""
+    from metrics.watch import Watch, Watched
+
+    values: list = []
+
+    def measure(watch: "Watch") -> "Watched":
+        value = values.pop(0)
+        if isinstance(value, Exception):
+            raise value
+        return Watched({"swd": value})
+
+    monkeypatch.setattr(Watch, "measure", measure)
+    return values
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,8 @@ def load(*words: str, path: Path = DEMO):
         ("data.augment.content.rotation=200", ["data.augment.content.rotation = 200", "less than or equal to 180"]),
         ("data.augment.style.hue=0.7", ["data.augment.style.hue = 0.7", "0.5"]),
         ("data.augment.content.jitter=1", ["data.augment.content.jitter", "brightness"]),
+        ("schedule.warmup=251", ["schedule.warmup = 251", "at most schedule.constant = 250"]),
+        ("schedule.warmup=-1", ["schedule.warmup = -1"]),
         ("data.augment.rotation=10", ["data.augment.rotation", "content, style"]),
     ],
 )

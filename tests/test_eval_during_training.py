@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -62,21 +61,6 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "evaluated"
     assert train_tiny(run, *EVALUATED, "checkpoints.keep_last=1", "checkpoints.keep_every=2") == 0
     return run
-
-
-@pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list]:
-    """What the next evaluations will find: values of swd, or exceptions."""
-    values: list = []
-
-    def measure(watch: Watch) -> dict[str, float]:
-        value = values.pop(0)
-        if isinstance(value, Exception):
-            raise value
-        return {"swd": value}
-
-    monkeypatch.setattr(Watch, "measure", measure)
-    return values
 
 
 def best_of(run: Path) -> dict:
@@ -309,6 +293,8 @@ def test_a_method_that_takes_its_style_from_pictures(tmp_path: Path) -> None:
         (["eval.every=2", "checkpoints.keep_best=artfid"], ["pretrained", "swd"]),
         (["eval.every=2", "checkpoints.keep_best=ms_ssim_content"], ["larger pictures", "data.size", "swd"]),
         (["eval.every=2", "checkpoints.keep_best=deception_random"], ["eval.pictures", "swd"]),
+        (["eval.every=2", "eval.patience=3"], ["eval.patience = 3", "checkpoints.keep_best"]),
+        (["eval.patience=-1"], ["eval.patience = -1"]),
         (["eval.every=-1"], ["eval.every = -1"]),
         (["eval.every=2", "eval.pictures=3"], ["eval.pictures = 3", "4"]),
     ],

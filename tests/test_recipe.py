@@ -1,5 +1,6 @@
 """The recipe of CycleGAN, held to the published figures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,39 @@ def test_every_shape_of_the_decay(shape: str, places: tuple, factors: tuple) -> 
     plan = Plan(ScheduleConfig(unit="steps", constant=3, decay=10, shape=shape), items_per_epoch=7)
     assert [plan.factor(step) for step in range(3)] == [1, 1, 1]
     assert [plan.factor(3 + place) for place in places] == pytest.approx(factors, rel=1e-4)
+
+
+@pytest.mark.parametrize("unit", ["steps", "epochs"])
+@pytest.mark.parametrize("constant", [0, 1, 3])
+@pytest.mark.parametrize("resumed_at", [0, 2, 7, 20])
+def test_the_step_where_the_decay_begins_is_the_first_below_the_full_rate(unit, constant: int, resumed_at: int) -> None:
+    schedule = ScheduleConfig(unit=unit, constant=constant, decay=9)
+    before = Plan(schedule, items_per_epoch=10, whole_batch=3)
+    plan = replace(before, whole_batch=4).resume(resumed_at, before.record()) if resumed_at else before
+    for step in range(resumed_at, plan.total_steps + 1):
+        assert (plan.factor(step) < 1) == (step >= plan.decay_step)
+
+
+def test_without_decay_it_begins_at_the_end() -> None:
+    plan = Plan(ScheduleConfig(unit="epochs", constant=5, decay=0), items_per_epoch=7, whole_batch=2)
+    assert plan.decay_step == plan.total_steps == 20
+
+
+@pytest.mark.parametrize("shape", ["linear", "cosine", "inverse"])
+def test_rates_rise_in_a_straight_line_before_any_decay(shape: str) -> None:
+    whole = ScheduleConfig(unit="steps", constant=6, decay=5, shape=shape)
+    plain, warm = Plan(whole, items_per_epoch=7), Plan(replace(whole, warmup=4), items_per_epoch=7)
+    assert [warm.factor(step) for step in range(6)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1])
+    assert [warm.factor(step) for step in range(6, 11)] == [plain.factor(step) for step in range(6, 11)]
+    assert warm.total_steps == plain.total_steps
+
+
+def test_an_epoch_of_the_warm_up_has_one_rate_whatever_the_whole_batch() -> None:
+    plan = Plan(ScheduleConfig(unit="epochs", constant=3, decay=2, warmup=2), items_per_epoch=8, whole_batch=4)
+    assert [plan.factor(step) for step in range(6)] == pytest.approx([1 / 3, 1 / 3, 2 / 3, 2 / 3, 1, 1])
+    later = replace(plan, whole_batch=2).resume(3, plan.record())  # after one epoch and a half
+    assert [later.factor(step) for step in (3, 4, 5)] == pytest.approx([2 / 3, 2 / 3, 1])
+    assert plan.resume(3, plan.record()).factor(3) == plan.factor(3)
 
 
 def test_adains_rate_falls_as_in_its_reference_code() -> None:

@@ -252,6 +252,19 @@ def test_another_configuration_is_refused_and_a_harmless_one_accepted(tmp_path: 
     assert status(run)["step"] == 9
 
 
+def test_a_run_of_a_version_that_knew_fewer_options_goes_on(tmp_path: Path, capsys) -> None:
+    run = tmp_path / "run"
+    assert train_tiny(run) == 0
+    state = load_checkpoint(checkpoint_path(run / "checkpoints", 8))
+    for section, name in (("method", "cycle_weight"), ("schedule", "warmup"), ("train", "clip_norm")):
+        del state["config"][section][name]
+    save_checkpoint(run / "checkpoints", 8, state)
+    assert train_tiny(run, "method.cycle_weight=3") == 2  # it was the default's, 10
+    assert "method.cycle_weight was 10.0, is 3.0" in capsys.readouterr().err
+    assert train_tiny(run) == 0
+    assert "changed since" not in capsys.readouterr().err
+
+
 def test_two_processes_do_not_share_a_run_and_kill_9_frees_it_at_once(tmp_path: Path, capsys) -> None:
     run = tmp_path / "run"
     process = tiny_process(run, "schedule.constant=100000", "checkpoints.every=1", "data.workers=2")

@@ -33,7 +33,7 @@ def stepper(*words: str) -> Stepper:
 
 def training(config: Config, method: torch.nn.Module) -> Training:
     share = Share(config.train.batch_size, config.train.accumulate)
-    return Training(method, config, lambda first, steps: iter(()), pictures(), PLAN, share, torch.device("cpu"))
+    return Training(method, config, lambda plan, first, steps: iter(()), pictures(), PLAN, share, torch.device("cpu"))
 
 
 def pictures(count: int = 2, seed: int = 0) -> Batch:

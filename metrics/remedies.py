@@ -1,0 +1,89 @@
+"""What may mend what goes wrong: REMEDIES, a table of the options that a run may or may not have."""
+
+from collections.abc import Callable, Mapping
+
+from metrics.detectors import DETECTORS
+
+Settings = Mapping[str, object]  # a run's whole configuration, sections within sections
+Remedy = Callable[[Settings], str]  # in words; "" where the run has no such option, or where it would change nothing
+
+OFF = (0, "", "none", "off", [], ())  # and False, which is 0
+WON = "won"  # of a discriminator, by its losses; the other ills are those of DETECTORS
+SAID = {WON: "the generator learns next to nothing from it"}
+RUINED = ("constant", "mode_collapse")  # ills from which training hardly comes back
+
+
+def lower(key: str, zero: str = "lowest") -> Remedy:
+    """Args: zero: what 0 or none means: "lowest", so that nothing is lower, or "default"."""
+
+    def remedy(settings: Settings) -> str:
+        known, value = _find(settings, key)
+        if not known or (zero == "lowest" and value in OFF):
+            return ""
+        return f"a lower {key}" + ("" if value is None or value in OFF else f" (now {value})")
+
+    return remedy
+
+
+def higher(key: str) -> Remedy:
+    def remedy(settings: Settings) -> str:
+        known, value = _find(settings, key)
+        return f"a higher {key} (now {value})" if known else ""
+
+    return remedy
+
+
+def switch_on(key: str, example: str = "") -> Remedy:
+    def remedy(settings: Settings) -> str:
+        known, value = _find(settings, key)
+        return f"{key}{example}" if known and (value is None or value in OFF) else ""
+
+    return remedy
+
+
+def choose(key: str, wanted: str) -> Remedy:
+    def remedy(settings: Settings) -> str:
+        known, value = _find(settings, key)
+        return f"{key}={wanted}" if known and value != wanted else ""
+
+    return remedy
+
+
+REMEDIES: dict[str, tuple[Remedy, ...]] = {
+    "constant": (lower("method.learning_rate"), switch_on("method.diffaugment")),
+    "identity": (lower("method.identity_weight"), lower("method.cycle_weight"), higher("method.style_weight")),
+    "colour_inversion": (higher("method.identity_weight"),),
+    "mode_collapse": (lower("method.learning_rate"), switch_on("method.diffaugment")),
+    "checkerboard": (choose("method.generator.upsample", "resize"),),
+    WON: (
+        switch_on("method.diffaugment"),
+        higher("method.r1_weight"),
+        lower("method.discriminator_rate", zero="default"),
+        switch_on("train.ema", "=0.999"),
+    ),
+}
+
+
+def advice(settings: Settings) -> dict[str, str]:
+    """By ill, a sentence for the log: what it is, and what of this run's options may mend it."""
+    return {key: _sentence(key, settings) for key in REMEDIES}
+
+
+def _sentence(key: str, settings: Settings) -> str:
+    said = SAID[key] if key in SAID else f"the method {DETECTORS[key].said}"
+    words = [word for remedy in REMEDIES[key] if (word := remedy(settings))]
+    if words:
+        *most, last = words
+        said += f"; what may help in a new run: {', '.join(most)}{' or ' if most else ''}{last}"
+    _, best = _find(settings, "checkpoints.keep_best")
+    return said + ("; checkpoints/best.pt may be from before" if key in RUINED and best else "")
+
+
+def _find(settings: Settings, key: str) -> tuple[bool, object]:
+    """Whether there is an option of this dotted name, and its value."""
+    found: object = settings
+    for part in key.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            return False, None
+        found = found[part]
+    return True, found
