@@ -31,7 +31,7 @@ class GeneratorOptions:
     blocks: Positive = 9  # residual blocks (resnet): 9 at 256 px, 6 at 128 px
     levels: Annotated[int, Ge(2), Le(10)] = 8  # how often a unet halves the size: 8 at 256 px, 7 at 128 px
     upsample: Literal["transposed", "resize", "blur"] = "transposed"  # the others leave no checkerboard
-    downsample: Literal["strided", "blur"] = "strided"  # blur: without aliases, as CUT's; four times the work
+    downsample: Literal["strided", "blur"] = "strided"  # blur: without aliases, as CUT's; these layers cost four times
     initialise: Literal["normal", "xavier"] = "normal"  # xavier: as CUT's
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0  # inside the residual blocks, or a unet's three innermost ups
     skips: bool = False  # resnet: from encoder to decoder: detail stays sharp, and is repainted less; a unet has them
@@ -45,7 +45,7 @@ class DiscriminatorOptions:
 
     channels: Positive = 64  # ndf
     layers: Positive = 3  # convolutions that halve the size
-    downsample: Literal["strided", "blur"] = "strided"  # blur: without aliases, as CUT's; four times the work
+    downsample: Literal["strided", "blur"] = "strided"  # blur: without aliases, as CUT's; these layers cost four times
     initialise: Literal["normal", "xavier"] = "normal"  # xavier: as CUT's
     scales: Annotated[int, Ge(1), Le(8)] = 1  # judges, each at half the size of the one before (pix2pixHD)
     spectral_norm: bool = False  # convolutions that make nothing larger (Miyato et al. 2018)
