@@ -110,6 +110,7 @@ def settings_for(arguments: argparse.Namespace, full, channels: int) -> dict[str
         "method.generator.channels": channels,
         "method.generator.blocks": full.options.blocks,
         "method.generator.upsample": full.options.upsample,
+        "method.generator.downsample": full.options.downsample,
         "method.generator.skips": str(full.options.skips).lower(),
         "schedule.unit": "steps",
         "schedule.constant": 0,

@@ -92,6 +92,15 @@ def check_batch(config) -> None:
         raise UserError("train.batch_size = 1: the classifier compares the pictures of a batch; 2 or more a process")
 
 
+def check_size(learner, size: int) -> None:
+    """Whether the networks take pictures of data.size: they say so themselves."""
+    for network in learner.children():
+        multiple, smallest = getattr(network, "size_multiple", 1), getattr(network, "smallest_side", 1)
+        if size % multiple or size < smallest:
+            sides = f"multiples of {multiple} px, at least {smallest}" if multiple > 1 else f"at least {smallest} px"
+            raise UserError(f"data.size = {size}: {network.sized_by} takes sides of {sides}")
+
+
 def train(run, team, device) -> int:
     from engine.config import to_dict
     from engine.loop import fit
@@ -138,6 +147,7 @@ def prepare(config, team, device) -> tuple:
         prepare_determinism()
     torch.manual_seed(config.seed)
     learner = build_method(config.method)
+    check_size(learner, data.size)
     held_out = {domain: open_source(options, domain, "held_out") for domain, options in data.domains()}
     start = start_translation if METHODS[config.method.name].translates else start_classification
     dataset, samples = start(learner, held_out, config, device)

@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.checkpoint import checkpoint
 
 from engine.distributed import Team
@@ -171,6 +172,11 @@ def _recompute(method: Learner) -> None:
     modules = [module for module in method.modules() if getattr(module, "recomputable", False)]
     if not modules:
         raise UserError("train.recompute = true: this method has nothing that it could compute again; leave it out")
+    if any(is_parametrized(part) for module in modules for part in module.modules()):
+        raise UserError(
+            "train.recompute = true: with method.generator.spectral_norm = true it would not compute the same again; "
+            "leave one of them out"
+        )
     for module in modules:
         module.forward = partial(checkpoint, module.forward, use_reentrant=False)
 

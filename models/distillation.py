@@ -101,9 +101,14 @@ def _wanted(teacher: ResnetGenerator, pictures: Tensor) -> Tensor:
 
 
 def _check(own: GeneratorOptions, teacher: Teacher) -> None:
-    """A slice has all of the teacher but its channels (and dropout, which has no weights)."""
+    """A slice has all of the teacher but its channels (and what has no weights); its weights as they translate."""
     full = teacher.options
-    for key in ("blocks", "upsample", "skips"):
+    if own.spectral_norm:
+        raise TeacherError(
+            "method.generator.spectral_norm = True: a slice has the weights that its teacher translates with, "
+            "and learns without it"
+        )
+    for key in ("network", "blocks", "upsample", "downsample", "skips", "attention"):
         given, wanted = getattr(own, key), getattr(full, key)
         if given != wanted:
             raise TeacherError(

@@ -24,15 +24,19 @@ class OptionsError(ValueError):
 
 @dataclass(frozen=True)
 class GeneratorOptions:
-    """The ResNet generator of Johnson et al. 2016 as CycleGAN uses it (paper, Sec. 7.2)."""
+    """The ResNet generator of Johnson et al. 2016 as CycleGAN uses it (paper, Sec. 7.2), or pix2pix's U-Net."""
 
+    network: Literal["resnet", "unet"] = "resnet"
     channels: Positive = 64  # ngf, the width of the first layer
-    blocks: Positive = 9  # residual blocks: 9 at 256 px, 6 at 128 px
+    blocks: Positive = 9  # residual blocks (resnet): 9 at 256 px, 6 at 128 px
+    levels: Annotated[int, Ge(2), Le(10)] = 8  # how often a unet halves the size: 8 at 256 px, 7 at 128 px
     upsample: Literal["transposed", "resize", "blur"] = "transposed"  # the others leave no checkerboard
-    downsample: Literal["strided", "blur"] = "strided"  # blur: without aliases, as CUT's; four times the work
+    downsample: Literal["strided", "blur"] = "strided"  # blur: without aliases, as CUT's; these layers cost four times
     initialise: Literal["normal", "xavier"] = "normal"  # xavier: as CUT's
-    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0  # inside the residual blocks
-    skips: bool = False  # from encoder to decoder, as in a U-Net: detail stays sharp, and is repainted less
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0  # inside the residual blocks, or a unet's three innermost ups
+    skips: bool = False  # resnet: from encoder to decoder: detail stays sharp, and is repainted less; a unet has them
+    attention: bool = False  # between all places where the picture is small (SAGAN); not for pictures in parts
+    spectral_norm: bool = False  # convolutions that make nothing larger (Miyato et al. 2018)
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,10 @@ class DiscriminatorOptions:
 
     channels: Positive = 64  # ndf
     layers: Positive = 3  # convolutions that halve the size
-    downsample: Literal["strided", "blur"] = "strided"  # blur: without aliases, as CUT's; four times the work
+    downsample: Literal["strided", "blur"] = "strided"  # blur: without aliases, as CUT's; these layers cost four times
     initialise: Literal["normal", "xavier"] = "normal"  # xavier: as CUT's
+    scales: Annotated[int, Ge(1), Le(8)] = 1  # judges, each at half the size of the one before (pix2pixHD)
+    spectral_norm: bool = False  # convolutions that make nothing larger (Miyato et al. 2018)
 
 
 @dataclass(frozen=True)

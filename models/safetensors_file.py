@@ -14,6 +14,7 @@ from engine.weights import WeightsError
 from models import build_method
 from models.exported import OFFICIAL, Exported, Facts, network_of, read_facts
 from models.networks.build import build_generator
+from models.networks.spectral import baked
 
 
 def packed(network: nn.Module, facts: Facts) -> bytes:
@@ -33,7 +34,9 @@ def read(path: Path) -> Exported:
         raise WeightsError(f"{path}: is no whole safetensors file ({reason})") from error
     options = facts.config(str(path)).method
     shape = getattr(options, "generator", options)
-    if getattr(shape, "blocks", 0) > len(weights):  # no file makes a network larger than itself
+    if getattr(shape, "network", "resnet") == "resnet" and getattr(shape, "blocks", 0) > len(
+        weights
+    ):  # no file makes a network larger than itself
         raise WeightsError(f"{path}: has fewer weights than its {shape.blocks} blocks need")
     network = _empty(options, facts)
     expected = network.state_dict()
@@ -52,7 +55,7 @@ def _empty(options: object, facts: Facts) -> nn.Module:
         method = build_method(options)
         if facts.direction not in method.directions:
             raise WeightsError(f"direction = {facts.direction}: {options.name} has none of this name")
-        return network_of(method, facts.direction)
+        return baked(network_of(method, facts.direction))
 
 
 def _checked(path: Path, key: str, value: Tensor, empty: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from engine.checkpoint import fingerprint, newest_checkpoint
 from models.networks.build import build_generator
 from models.networks.generator import ResnetGenerator
+from models.networks.spectral import baked
 from models.options import GeneratorOptions
 
 NETWORKS = ("G", "F")
@@ -41,6 +42,7 @@ class Teacher:
         network = build_generator(o)
         prefix = f"{name}."
         network.load_state_dict({k.removeprefix(prefix): v for k, v in self.weights.items() if k.startswith(prefix)})
+        baked(network)
         for module in network.modules():
             for key, weight in list(module.named_parameters(recurse=False)):
                 delattr(module, key)
@@ -68,6 +70,13 @@ def read_teacher(run: str, sha256: str = "") -> Teacher:
     method = state["config"]["method"]
     if method["name"] != "cyclegan":
         raise TeacherError(f"{path}: is a run of {method['name']}; only those of cyclegan can be made smaller")
+    options = GeneratorOptions(**method["generator"])
+    for key in ("network", "attention"):
+        if (given := getattr(options, key)) != getattr(GeneratorOptions(), key):
+            raise TeacherError(
+                f"{path}: method.generator.{key} = {given}: only ResNet generators without attention can be made "
+                "smaller"
+            )
     weights = {
         key: value for key, value in (state["method"] | state["average"]).items() if key.split(".")[0] in NETWORKS
     }
@@ -77,5 +86,4 @@ def read_teacher(run: str, sha256: str = "") -> Teacher:
             f"{path}: has changed since this training began (its weights, of step {state['step']}, have SHA-256 "
             f"{found[:8]} and not {sha256[:8]}); bring the old ones back, or begin another run"
         )
-    options = GeneratorOptions(**method["generator"])
     return Teacher(path, state["step"], options, weights, found, tuple(problems.values()))

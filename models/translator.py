@@ -25,6 +25,7 @@ from engine.schema import Config
 from models import METHODS, build_method
 from models.exported import Exported, kind_of, open_exported
 from models.method import Method, Progress, Style
+from models.networks.spectral import baked
 from models.official import Official, open_official
 from models.options import PRESERVED_COLOURS
 from models.style import keep_luminance, match_colours, merge, read_styles, share_out
@@ -206,6 +207,7 @@ def _from_checkpoint(path: Path, state: dict) -> tuple[Method, Config, int]:
     method.load_state_dict(state["method"])
     if state["average"]:  # which translates better than the weights of the last step
         method.load_state_dict(state["average"], strict=False)
+    baked(method)
     method.described = state.get("described", "")
     return method, config, state["step"]
 

@@ -17,6 +17,9 @@ NETWORKS = {
     "resize": GeneratorOptions(channels=4, blocks=2, upsample="resize"),
     "transposed, skips": GeneratorOptions(channels=4, blocks=1, skips=True, dropout=0.5),
     "resize, skips": GeneratorOptions(channels=4, blocks=1, upsample="resize", skips=True),
+    "blur": GeneratorOptions(channels=4, blocks=1, downsample="blur", upsample="blur"),
+    "unet": GeneratorOptions(network="unet", channels=4, levels=2),
+    "unet, blur": GeneratorOptions(network="unet", channels=4, levels=2, downsample="blur", upsample="blur"),
     "johnson": JohnsonOptions(channels=4, blocks=1, num_styles=1),
     "johnson, skips": JohnsonOptions(channels=4, blocks=1, num_styles=1, skips=True),
 }

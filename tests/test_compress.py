@@ -59,11 +59,12 @@ def small_run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 # -- the slice -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("upsample", ["transposed", "resize"])
+@pytest.mark.parametrize("upsample", ["transposed", "resize", "blur"])
 @pytest.mark.parametrize("skips", [False, True])
 def test_a_slice_without_the_channels_that_nobody_reads_gives_the_same_output(upsample: str, skips: bool) -> None:
     torch.manual_seed(0)
-    full, small = (ResnetGenerator(c, 2, upsample, 0.0, skips).eval() for c in (8, 5))
+    downsample = "blur" if upsample == "blur" else "strided"
+    full, small = (ResnetGenerator(c, 2, upsample, 0.0, skips, downsample).eval() for c in (8, 5))
     spared = choose_channels(full, 5)
     its, kept = Layers.of(full), spared
     with torch.no_grad():
@@ -160,6 +161,8 @@ def test_a_student_may_be_as_wide_as_its_teacher_and_then_is_it(tiny_run: Path) 
         ("channels", 5, "channels = 5: .* has only 4"),
         ("blocks", 2, "blocks = 2: .* has 1"),
         ("skips", False, "skips = False: .* has True, and a slice"),
+        ("downsample", "blur", "downsample = blur: .* has strided, and a slice"),
+        ("spectral_norm", True, "spectral_norm = True: a slice has the weights that its teacher translates with"),
     ],
 )
 def test_what_is_no_slice_of_the_teacher_is_refused(tiny_run: Path, key: str, value: object, words: str) -> None:
@@ -253,6 +256,18 @@ def test_a_long_training_is_followed_by_a_tenth_of_it(tiny_run: Path) -> None:
     assert settings_for(words, replace(teacher, step=50_000), 2)["schedule.decay"] == 5000
 
 
+def test_blurs_are_handed_on_and_spectral_norm_is_baked(tmp_path: Path) -> None:
+    full, out = tmp_path / "full", tmp_path / "out"
+    options = ("downsample=blur", "upsample=blur", "spectral_norm=true")
+    assert train_tiny(full, *(f"method.generator.{option}" for option in options)) == 0
+    assert compress(full, out) == 0
+    teacher = read_teacher(str(full)).generator("G")
+    x = torch.rand(1, 3, 16, 16)
+    assert torch.equal(teacher(x), load_translator(str(full), device="cpu").method.G(x))
+    small = load_translator(str(out), device="cpu").method.options.generator
+    assert (small.downsample, small.upsample, small.spectral_norm) == ("blur", "blur", False)
+
+
 # -- refusals --------------------------------------------------------------------------------------------------
 
 
@@ -291,6 +306,21 @@ def test_runs_that_cannot_be_made_smaller(
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("network=unet", "levels=2"), "network = unet"), (("attention=true",), "attention = True")],
+)
+def test_networks_that_cannot_be_made_smaller(
+    words: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    full = tmp_path / "full"
+    short = ("schedule.constant=1", "schedule.decay=0")
+    assert train_tiny(full, *short, *(f"method.generator.{word}" for word in words)) == 0
+    assert compress(full, tmp_path / "out") == 2
+    assert f"method.generator.{said}: only ResNet generators without attention" in errors(capsys)
+    assert not (tmp_path / "out").exists()
+
+
 def test_places_that_are_taken(tiny_run: Path, small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert compress(tiny_run, tiny_run) == 2
     assert "choose another OUT_RUN" in errors(capsys)
@@ -326,6 +356,7 @@ def test_a_teacher_that_has_changed_meanwhile(tiny_run: Path, tmp_path: Path, ca
 
 def test_the_teachers_options_have_a_place_in_the_schema() -> None:
     """A generator's option that compress.py does not hand on would be lost."""
-    handed_on = {"channels", "blocks", "upsample", "skips", "dropout"}
-    assert set(GeneratorOptions.__dataclass_fields__) == handed_on
+    handed_on = {"channels", "blocks", "upsample", "downsample", "skips"}
+    without_weights, refused, baked = {"dropout", "initialise"}, {"network", "levels", "attention"}, {"spectral_norm"}
+    assert set(GeneratorOptions.__dataclass_fields__) == handed_on | without_weights | refused | baked
     assert CycleGANOptions().generator == DistilledOptions().generator

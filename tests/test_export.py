@@ -14,6 +14,7 @@ from models import load_translator
 from models.exported import KEY
 from models.networks.generator import ResnetGenerator
 from models.networks.transform import TransformNetwork
+from models.networks.unet import UnetGenerator
 from models.onnx_file import OnnxMethod, start_session
 from tests.broken_files import picture
 from tests.conftest import call
@@ -27,6 +28,10 @@ from translation.plain import ManyAtOnce, Phases, plain
 NETWORKS = {
     "transposed": lambda: ResnetGenerator(4, 1),
     "resize, skips, dropout": lambda: ResnetGenerator(4, 1, "resize", 0.5, True),
+    "blur": lambda: ResnetGenerator(4, 1, "blur", downsample="blur"),
+    "attention": lambda: ResnetGenerator(4, 1, attention=True),
+    "unet": lambda: UnetGenerator(4, 2),
+    "unet, blur, resize": lambda: UnetGenerator(4, 2, "resize", downsample="blur"),
     "johnson": lambda: TransformNetwork(4, 1, True),
 }
 

@@ -3,18 +3,20 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from engine.exits import UserError
 from engine.schema import Config
 from models import build_method
 from models.networks.normalise import InstanceNorm2d, instance_norm, normalising, told_norm
-from models.options import FeatureOptions, GatysOptions
+from models.options import CycleGANOptions, FeatureOptions, GatysOptions, GeneratorOptions
 from models.translator import Translator
 from tests.large_pictures import CPU, NETWORKS, apart, at_once, exact_statistics, picture, translator
 from translation import large, memory
 from translation.graph import NotLocalError, reach, read_graph
 from translation.large import STATISTICS, choose_tile, fits_whole, translate_large
+from translation.painter import Painter
 from translation.statistics import sampled, thumbnail
 from translation.tiles import Tiler
 
@@ -178,6 +180,23 @@ def test_what_cannot_be_done_is_told_in_one_line(narrow_vgg: None) -> None:
     painter.method.G.model[3] = nn.Softmax2d()
     with pytest.raises(NotLocalError, match="cyclegan: .*: Softmax2d is not known to be local"):
         translate_large(painter, pixels)
+
+
+def test_attention_is_counted_but_not_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = CycleGANOptions(generator=GeneratorOptions(channels=4, blocks=1, attention=True))
+    painter, pixels = (
+        Translator(build_method(options), "photo2painting", Config(method=options), 0, CPU),
+        picture(64, 48),
+    )
+    with pytest.raises(NotLocalError, match="cyclegan with method.generator.attention = true: .* --max-side"):
+        translate_large(painter, pixels)
+    photograph = Image.fromarray(pixels)
+    (found,) = Painter(painter, tile=16).paint([photograph], ["a.png"])  # which fits, and so needs no parts
+    assert found.size == photograph.size
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 2**16)
+    (said,) = Painter(painter).paint([photograph], ["a.png"])
+    assert said.startswith("out of memory at 48 x 64 px; in parts: cyclegan with method.generator.attention = true")
+    assert "\n" not in said
 
 
 def test_tiles_follow_from_the_memory_there_is(monkeypatch: pytest.MonkeyPatch) -> None:

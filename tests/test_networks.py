@@ -11,6 +11,7 @@ from models.networks.generator import ResizeConv2d, ResnetGenerator
 from models.networks.normalise import InstanceNorm2d, _as_arithmetic, instance_norm
 from models.networks.padding import ReflectConv2d, ReflectPad2d, fold_back, put_together, reflect_pad
 from models.networks.transform import TransformNetwork
+from models.networks.unet import UnetGenerator
 
 FORMATS = [torch.contiguous_format, torch.channels_last]
 
@@ -115,6 +116,10 @@ def test_autocast_keeps_features_in_bfloat16_through_padding_and_norm() -> None:
 NETWORKS = {
     "generator": lambda: ResnetGenerator(4, 2),
     "generator, resize, skips": lambda: ResnetGenerator(4, 2, "resize", skips=True),
+    "generator, blur, attention": lambda: ResnetGenerator(4, 2, "blur", downsample="blur", attention=True),
+    "unet": lambda: UnetGenerator(4, 5, attention=True),
+    "unet, blur, resize": lambda: UnetGenerator(4, 3, "resize", downsample="blur"),
+    "discriminator, blur": lambda: PatchDiscriminator(4, 2, "blur"),
     "discriminator": lambda: PatchDiscriminator(4, 2),
     "transform": lambda: TransformNetwork(4, 2),
 }

@@ -37,7 +37,7 @@ def test_streaming_is_the_same_by_single_rows_and_through_a_file(folder: bool, r
 
 
 def test_how_far_a_network_looks_is_counted_as_it_is_seen_by_its_gradient() -> None:
-    for name in ("transposed", "resize", "johnson"):
+    for name in ("transposed", "resize", "blur", "unet", "johnson"):
         painter = translator(name)
         x = torch.zeros(1, 3, 8, 256, requires_grad=True)
         with normalising(painter.method, lambda norm, x: (x.new_zeros(x.shape[1]), x.new_ones(x.shape[1]))):

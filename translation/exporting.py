@@ -21,7 +21,7 @@ from models.exported import Exported, Facts, network_of, open_exported
 from models.official import Official
 from models.safetensors_file import packed
 from models.translator import Translator
-from translation.plain import plain
+from translation.plain import example_sides, plain
 
 MOST = 1 / 255  # of a difference in [-1, 1]: half a grey level
 MOST_MEAN = MOST / 20
@@ -102,7 +102,7 @@ def as_torchscript(translator: Translator) -> bytes:
     network = plain(network_of(translator.method, translator.direction))
     buffer = io.BytesIO()
     with warnings.catch_warnings(action="ignore"), torch.inference_mode():
-        traced = torch.jit.trace(network, torch.zeros(2, 3, 16 * facts.size_multiple, 24 * facts.size_multiple))
+        traced = torch.jit.trace(network, torch.zeros(2, 3, *example_sides(facts.size_multiple)))
     with warnings.catch_warnings(action="ignore"):
         program = torch.jit.script(AnySize(traced, facts.size_multiple, facts.smallest_side))
         torch.jit.save(program, buffer, _extra_files=facts.to_metadata())

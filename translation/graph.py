@@ -16,12 +16,24 @@ import torch.nn.functional as functional
 from torch import Tensor, fx, nn
 
 from engine.exits import UserError
+from models.networks.attention import SelfAttention
+from models.networks.blur import BlurDown, BlurUpConv2d
 from models.networks.generator import ResizeConv2d
 from models.networks.normalise import InstanceNorm2d
 from models.networks.padding import ReflectConv2d, ReflectPad2d
 from models.networks.winograd import WinogradConv2d
 from models.translator import Translator
-from translation.operations import Convolve, ConvolveTransposed, Double, Operation, Pointwise, Reflect
+from translation.operations import (
+    Blur,
+    Concatenate,
+    Convolve,
+    ConvolveTransposed,
+    Double,
+    Everywhere,
+    Operation,
+    Pointwise,
+    Reflect,
+)
 
 
 class NotLocalError(UserError):
@@ -78,6 +90,9 @@ LAYERS: dict[type, Callable[[nn.Module], list[Operation]]] = {
     WinogradConv2d: lambda layer: [Reflect(layer.border)] * bool(layer.border) + [Convolve(layer)],
     ResizeConv2d: lambda layer: [Double("bilinear"), *_mirrored(layer)],
     ReflectPad2d: lambda layer: [Reflect(layer.width)],
+    BlurDown: lambda layer: [Reflect(1), Blur()],
+    BlurUpConv2d: lambda layer: [Double("bilinear"), *_convolution(layer)],
+    SelfAttention: lambda layer: [Everywhere(layer)],
     InstanceNorm2d: _pointwise,
     nn.Tanh: _pointwise,
     nn.Identity: lambda layer: [],
@@ -89,8 +104,11 @@ LAYERS: dict[type, Callable[[nn.Module], list[Operation]]] = {
 SUMS = (operator.add, operator.iadd, torch.add)
 
 
-def read_graph(translator: Translator) -> Node:
+def read_graph(translator: Translator, in_parts: bool = True) -> Node:
     """The last node of what the translator applies to a picture.
+
+    Args:
+        in_parts: whether it shall be applied in parts; else its memory can be counted.
 
     Raises:
         NotLocalError: it is not made of known layers; says in one line what is in the way.
@@ -102,9 +120,15 @@ def read_graph(translator: Translator) -> Node:
         )
     whole = _Whole(method, translator.direction)
     try:
-        return _lower(_Tracer().trace(whole), dict(whole.named_modules()))
+        last = _lower(_Tracer().trace(whole), dict(whole.named_modules()))
     except (TypeError, ValueError, NameError, AttributeError, RuntimeError) as error:
         raise NotLocalError(f"{name}: its network cannot be followed layer by layer: {error}") from error
+    if in_parts and any(isinstance(node.operation, Everywhere) for node in _all(last)):
+        raise NotLocalError(
+            f"{name} with method.generator.attention = true: every place looks at all others, so that a picture cannot "
+            "be translated in parts; --max-side makes it smaller"
+        )
+    return last
 
 
 def reach(node: Node) -> int:
@@ -203,6 +227,8 @@ def _operations(step: fx.Node, modules: dict[str, nn.Module]) -> list[Operation]
         return LAYERS[type(layer)](layer)
     if step.target in SUMS and len(step.all_input_nodes) == 2 and len(step.args) == 2:
         return [Pointwise(torch.add)]
+    if step.target is torch.cat and step.args[1:] == (1,) and len(step.all_input_nodes) == len(step.args[0]):
+        return [Concatenate()]
     if step.target is functional.interpolate and step.kwargs.get("scale_factor") == 2:
         mode = step.kwargs.get("mode", "nearest")
         if mode == "nearest" or (mode == "bilinear" and not step.kwargs.get("align_corners")):
@@ -213,5 +239,5 @@ def _operations(step: fx.Node, modules: dict[str, nn.Module]) -> list[Operation]
 
 def _after(operation: Operation, inputs: tuple[Node, ...]) -> Node:
     before = inputs[0]
-    channels = operation.channels(before.channels)
+    channels = operation.channels(*(each.channels for each in inputs))
     return Node(operation, inputs, channels, before.share * operation.scale)

@@ -17,6 +17,7 @@ from metrics.psnr import psnr
 from metrics.ssim import ssim
 from models.exported import network_of
 from models.onnx_file import OnnxMethod
+from models.options import GeneratorOptions
 from models.translator import Translator
 from translation.exporting import as_onnx, claimed, compare, opened, read_photographs, refuse_existing
 from translation.int8 import quantise
@@ -36,6 +37,7 @@ def export_int8(translator: Translator, path: Path, calibration: Path, wanted: f
         calibration: a folder of photographs such as will be translated.
         wanted: dB, see `translation.int8.quantise`; least: dB on average, below which there is no file.
     """
+    _refuse_other_networks(translator)
     refuse_existing(report := path.with_name(f"{path.name}.report.json"))
     given = read_photographs(calibration, MOST_PHOTOGRAPHS)
     held_out = given[::HELD_OUT]
@@ -59,6 +61,16 @@ def export_int8(translator: Translator, path: Path, calibration: Path, wanted: f
         found |= measure_speed(translator, OnnxMethod(path, as_onnx(translator)), OnnxMethod(temporary), size)
         report.write_text(json.dumps(found, indent=1) + "\n")
     return found
+
+
+def _refuse_other_networks(translator: Translator) -> None:
+    """8 bits count on a norm behind every convolution but the first and the last."""
+    generator = getattr(translator.method.options, "generator", GeneratorOptions())
+    for key in ("network", "attention"):
+        if (given := getattr(generator, key)) != getattr(GeneratorOptions(), key):
+            raise UserError(
+                f"--format int8-onnx: method.generator.{key} = {given} is not written in 8 bits; --format onnx takes it"
+            )
 
 
 def measure_speed(translator: Translator, in_float: OnnxMethod, in_int8: OnnxMethod, size: int) -> dict:

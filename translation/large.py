@@ -37,10 +37,18 @@ def largest_whole(translator: Translator) -> int:
     """How many pixels a picture may have to be translated at once, in half of the memory that is free now. Of a network
     that is not known layer by layer any number: there is no other way for it."""
     try:
-        last = read_graph(translator)
+        last = read_graph(translator, in_parts=False)
     except NotLocalError:
         return sys.maxsize
     return int(memory.SHARE * memory.free_bytes(translator.device)) // bytes_a_pixel(last)
+
+
+def goes_in_parts(translator: Translator) -> bool:
+    try:
+        read_graph(translator)
+    except NotLocalError:
+        return False
+    return True
 
 
 def choose_tile(translator: Translator) -> int:

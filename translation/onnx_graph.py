@@ -11,7 +11,7 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
-from translation.plain import OPSET
+from translation.plain import OPSET, example_sides
 
 INPUT, OUTPUT = "photographs", "paintings"
 
@@ -25,8 +25,9 @@ def graph_of(network: nn.Module, multiple: int, smallest: int, metadata: Mapping
             and cuts the result.
         metadata: stands in the file's metadata_props.
     """
-    sides = {2: multiple * torch.export.Dim("rows", min=4), 3: multiple * torch.export.Dim("columns", min=4)}
-    example = torch.zeros(2, 3, 16 * multiple, 24 * multiple)
+    fewest = max(2, smallest // multiple)  # 1 is not told apart from what is the same for all sizes
+    sides = {2: multiple * torch.export.Dim("rows", min=fewest), 3: multiple * torch.export.Dim("columns", min=fewest)}
+    example = torch.zeros(2, 3, *example_sides(multiple))
     with _quiet():
         program = torch.onnx.export(
             network,

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from models.networks.blur import blur_down
 from models.networks.winograd import WinogradConv2d
 
 
@@ -32,8 +33,9 @@ class Operation(ABC):
         """Height or width of the input -> that of the output."""
         return side
 
-    def channels(self, channels: int) -> int:
-        return channels
+    def channels(self, *channels: int) -> int:
+        """Of each input -> of the output."""
+        return channels[0]
 
     @abstractmethod
     def wanted(self, first: int, end: int, height: int) -> tuple[int, int]:
@@ -59,6 +61,33 @@ class Pointwise(Operation):
 
     def make(self, strips: Sequence[Tensor], start: int, first: int, end: int, height: int) -> Tensor:
         return self.function(*strips)
+
+
+class Concatenate(Operation):
+    """The channels of all inputs, one behind the other."""
+
+    def channels(self, *channels: int) -> int:
+        return sum(channels)
+
+    def wanted(self, first: int, end: int, height: int) -> tuple[int, int]:
+        return first, end
+
+    def make(self, strips: Sequence[Tensor], start: int, first: int, end: int, height: int) -> Tensor:
+        return torch.cat(tuple(strips), 1)
+
+
+@dataclass(eq=False)
+class Everywhere(Operation):
+    """What looks at the whole picture for every place, as attention does: counted, but not made in strips."""
+
+    layer: nn.Module
+    work = 2  # its copies are counted, as a convolution's
+
+    def wanted(self, first: int, end: int, height: int) -> tuple[int, int]:
+        return 0, height
+
+    def make(self, strips: Sequence[Tensor], start: int, first: int, end: int, height: int) -> Tensor:
+        raise AssertionError("read_graph refuses it")
 
 
 @dataclass(eq=False)
@@ -117,7 +146,7 @@ class Convolve(Operation):
     def side(self, side: int) -> int:
         return (side + 2 * self.border - self.kernel) // self.stride + 1
 
-    def channels(self, channels: int) -> int:
+    def channels(self, *channels: int) -> int:
         return self.layer.out_channels
 
     def wanted(self, first: int, end: int, height: int) -> tuple[int, int]:
@@ -138,6 +167,22 @@ class Convolve(Operation):
         return first * self.stride - self.border, (end - 1) * self.stride - self.border + self.kernel
 
 
+class Blur(Operation):
+    """blur_down of what is padded by one place already."""
+
+    scale = Fraction(1, 2)
+    work = 9
+
+    def side(self, side: int) -> int:
+        return (side - 1) // 2
+
+    def wanted(self, first: int, end: int, height: int) -> tuple[int, int]:
+        return 2 * first, 2 * end + 1
+
+    def make(self, strips: Sequence[Tensor], start: int, first: int, end: int, height: int) -> Tensor:
+        return blur_down(*strips)
+
+
 @dataclass(eq=False)
 class ConvolveTransposed(Operation):
     """Row i of the input adds to the rows i stride - padding + (0 .. kernel - 1) of the output."""
@@ -154,7 +199,7 @@ class ConvolveTransposed(Operation):
     def side(self, side: int) -> int:
         return (side - 1) * self.stride - 2 * self.border + self.kernel + self.more
 
-    def channels(self, channels: int) -> int:
+    def channels(self, *channels: int) -> int:
         return self.layer.out_channels
 
     def wanted(self, first: int, end: int, height: int) -> tuple[int, int]:

@@ -1,6 +1,5 @@
 """Photographs -> their translations as pictures, whatever the memory there is."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +18,7 @@ from models.method import Progress
 from models.style import read_masks
 from models.translator import Translator
 from translation.finish import Finish
-from translation.large import largest_whole, translate_large
+from translation.large import goes_in_parts, largest_whole, translate_large
 
 NOT_FINITE = "the translation is not finite: nothing is saved"
 
@@ -70,8 +69,12 @@ class Painter:
     def _most_pixels(self) -> int:
         return largest_whole(self.translator)
 
+    @cached_property
+    def _goes_in_parts(self) -> bool:
+        return goes_in_parts(self.translator)
+
     def _fits(self, width: int, height: int) -> bool:
-        is_wanted = self.tile and self._most_pixels < sys.maxsize and max(width, height) > self.tile
+        is_wanted = self.tile and max(width, height) > self.tile and self._goes_in_parts
         return not is_wanted and width * height <= self._most_pixels
 
     def _in_parts(self, photograph: Image.Image) -> Image.Image | str:

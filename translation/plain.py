@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from models.networks.blur import BlurUpConv2d
 from models.networks.generator import ResizeConv2d
 from models.networks.normalise import InstanceNorm2d
 from models.networks.padding import ReflectConv2d, ReflectPad2d
@@ -85,7 +86,7 @@ class ManyAtOnce(nn.Module):
 
 
 class Double(nn.Module):
-    """Bilinear x2, as ResizeConv2d does it first."""
+    """Bilinear x2, as ResizeConv2d and BlurUpConv2d do it first."""
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
@@ -94,26 +95,43 @@ class Double(nn.Module):
 def plain(network: nn.Module) -> nn.Module:
     """A copy, float32 on the CPU, whose convolutions are all plain nn.Conv2d without reflection."""
     network = copy.deepcopy(network).cpu().float().eval().requires_grad_(False)
+    last = [module for module in network.modules() if isinstance(module, nn.Conv2d)][-1]
     for module in list(network.modules()):
         for name, child in module.named_children():
-            setattr(module, name, _replaced(child))
+            setattr(module, name, _replaced(child, child is last))
     return network
 
 
-def _replaced(module: nn.Module) -> nn.Module:
+def example_sides(multiple: int) -> tuple[int, int]:
+    """Height and width of a picture that a network is written down with: unlike one another, and small."""
+    return multiple * max(2, 64 // multiple), multiple * max(3, 96 // multiple)
+
+
+def _replaced(module: nn.Module, is_last: bool) -> nn.Module:
     if isinstance(module, InstanceNorm2d):
         return Norm(module)
-    if isinstance(module, nn.ConvTranspose2d):
-        return Phases(module)
+    if isinstance(module, nn.ConvTranspose2d) and module.kernel_size == (3, 3):
+        return Phases(module)  # a U-Net's are 4 x 4 and stay
+    if isinstance(module, BlurUpConv2d):
+        return nn.Sequential(Double(), _bare(module))
     if isinstance(module, ReflectConv2d):
         before = [Double()] if isinstance(module, ResizeConv2d) else []
-        bare = nn.Conv2d(module.in_channels, module.out_channels, module.kernel_size, module.stride)
-        bare.load_state_dict(module.state_dict())
-        return nn.Sequential(*before, ReflectPad2d(module.border), _replaced(bare.requires_grad_(False)))
-    few = isinstance(module, nn.Conv2d) and module.out_channels <= FEW
-    if few and (module.stride, module.padding) == ((1, 1), (0, 0)):
+        return nn.Sequential(*before, ReflectPad2d(module.border), _replaced(_bare(module), is_last))
+    if (
+        is_last
+        and module.out_channels <= FEW
+        and (module.stride, module.padding) == ((1, 1), (0, 0))
+        and module.kernel_size != (1, 1)
+    ):
         return ManyAtOnce(module)
     return module
+
+
+def _bare(module: nn.Conv2d) -> nn.Conv2d:
+    """Without what its class does besides."""
+    made = nn.Conv2d(module.in_channels, module.out_channels, module.kernel_size, module.stride, module.padding)
+    made.load_state_dict(module.state_dict())
+    return made.requires_grad_(False)
 
 
 def _convolution(weight: Tensor, bias: Tensor | None, pixels: int, stride: int = 1) -> nn.Conv2d:

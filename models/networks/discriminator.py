@@ -1,5 +1,9 @@
-"""The PatchGAN discriminator of Isola et al. 2017 (arXiv 1611.07004), as CycleGAN uses it."""
+"""The PatchGAN discriminator of Isola et al. 2017 (arXiv 1611.07004), as CycleGAN uses it, and several of them for
+several scales (pix2pixHD: Wang et al., CVPR 2018, arXiv 1711.11585)."""
 
+from collections.abc import Sequence
+
+import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from models.networks.blur import BlurDown
@@ -18,10 +22,14 @@ class PatchDiscriminator(nn.Module):
         layers: convolutions that halve the size.
         downsample: "strided" (the papers), or "blur" as CUT's: a convolution of stride 1, then BlurDown.
         initialise: a key of INITIALISE.
+
+    smallest_side: of pictures that it can judge; its last norm then sees four places.
     """
 
     def __init__(self, channels: int = 64, layers: int = 3, downsample: str = "strided", initialise: str = "normal"):
         super().__init__()
+        self.smallest_side = 3 * 2**layers
+        self.sized_by = f"method.discriminator.layers = {layers}"
         blur = [BlurDown()] if downsample == "blur" else []
         stride = 1 if blur else 2
         widths = [channels * min(2**i, 8) for i in range(layers + 1)]
@@ -40,3 +48,28 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x)
+
+
+class MultiScaleDiscriminator(nn.Module):
+    """The same judges at several scales: each sees the picture at half the size of the one before (Sec. 3.2), averaged
+    over 3 x 3 px, and knows nothing of the others.
+
+    Shape: [N, 3, H, W] in [-1, 1] -> for each scale [N, 1, h, w], the largest picture's first.
+
+    smallest_side: of pictures of which the smallest scale can still be judged.
+    """
+
+    def __init__(self, judges: Sequence[PatchDiscriminator]):
+        super().__init__()
+        self.scales = nn.ModuleList(judges)
+        self.smallest_side = judges[-1].smallest_side
+        for _ in judges[1:]:
+            self.smallest_side = 2 * self.smallest_side - 1  # half of which is rounded up
+        self.sized_by = f"method.discriminator.scales = {len(judges)} with {judges[0].sized_by}"
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        scores = []
+        for i, judge in enumerate(self.scales):
+            x = functional.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False) if i else x
+            scores.append(judge(x))
+        return tuple(scores)

@@ -11,6 +11,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.networks.attention import SelfAttention
 from models.networks.blur import BlurDown, BlurUpConv2d
 from models.networks.initialise import INITIALISE, freeze_idle_biases
 from models.networks.normalise import InstanceNorm2d
@@ -63,6 +64,7 @@ def transposed_conv(in_channels: int, out_channels: int) -> nn.Module:
 
 UPSAMPLE = {"transposed": transposed_conv, "resize": ResizeConv2d, "blur": BlurUpConv2d}
 FEATURE_BLOCKS = (1, 5)  # residual blocks whose output CUT compares, counted from 1
+FEATURES = 5  # places in a generator that CUT compares
 
 Give = Literal["picture", "features", "both"]
 Features = tuple[Tensor, ...]
@@ -81,9 +83,15 @@ class ResnetGenerator(nn.Module):
             and is repainted less. The same weights under the same names.
         downsample: "strided" (the paper) or "blur" (a convolution of stride 1, then BlurDown).
         initialise: a key of INITIALISE.
+        attention: SelfAttention behind the residual blocks.
 
-    feature_channels: of what `features` gives, place by place.
+    feature_channels: of what `features` gives, place by place. size_multiple, smallest_side: of the sides that it
+        should be given (8 px would do, but a norm of so few places leaves little of a picture).
     """
+
+    size_multiple = 4
+    smallest_side = 16
+    sized_by = "method.generator"
 
     def __init__(
         self,
@@ -94,6 +102,7 @@ class ResnetGenerator(nn.Module):
         skips: bool = False,
         downsample: str = "strided",
         initialise: str = "normal",
+        attention: bool = False,
     ):
         super().__init__()
         c, up, down = channels, UPSAMPLE[upsample], DOWNSAMPLE[downsample]
@@ -102,7 +111,7 @@ class ResnetGenerator(nn.Module):
             [ReflectPad2d(3), nn.Conv2d(3, c, 7), *_norm_relu(c)],
             down(c, 2 * c),
             down(2 * c, 4 * c),
-            [ResidualBlock(4 * c, dropout) for _ in range(blocks)],
+            [*(ResidualBlock(4 * c, dropout) for _ in range(blocks)), *([SelfAttention(4 * c)] if attention else [])],
             [up(4 * c, 2 * c), *_norm_relu(2 * c)],
             [up(2 * c, c), *_norm_relu(c)],
             [ReflectPad2d(3), nn.Conv2d(c, 3, 7), nn.Tanh()],
