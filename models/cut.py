@@ -28,12 +28,11 @@ class CUT(Method):
 
     directions = ("photo2painting",)
     averaged = ("G",)
-    size_multiple = 4
-    smallest_side = 16
 
     def __init__(self, options: CUTOptions):
         super().__init__()
         self.G = build_generator(options.generator)
+        self.size_multiple, self.smallest_side = self.G.size_multiple, self.G.smallest_side
         self.D = build_discriminator(options.discriminator)
         self.H = ProjectionHeads(self.G.feature_channels, options.head_channels)
         self.options = options

@@ -28,14 +28,13 @@ class CycleGAN(Method):
 
     directions = ("photo2painting", "painting2photo")
     averaged = ("G", "F")
-    size_multiple = 4
-    smallest_side = 16
 
     def __init__(self, options: CycleGANOptions):
         super().__init__()
         g, d = options.generator, options.discriminator
         self.G = build_generator(g)
         self.F = build_generator(g)
+        self.size_multiple, self.smallest_side = self.G.size_multiple, self.G.smallest_side
         self.D_Y = build_discriminator(d)
         self.D_X = build_discriminator(d)
         self.pool_y = ImagePool(options.pool_size, "pool_y")

@@ -18,7 +18,7 @@ from models.options import CUTOptions, CycleGANOptions, DiscriminatorOptions, GA
 from tests.conftest import move, train_tiny
 from tests.test_cyclegan import batch
 
-SMALL = {"generator": GeneratorOptions(4, 1), "discriminator": DiscriminatorOptions(4, 2)}
+SMALL = {"generator": GeneratorOptions(channels=4, blocks=1), "discriminator": DiscriminatorOptions(4, 2)}
 ALL = tuple(POLICIES)
 
 

@@ -16,7 +16,7 @@ from tests.conftest import ROOT, TINY_CUT, call, move
 from tests.test_resume import assert_same_run
 
 SMALL = {
-    "generator": GeneratorOptions(4, 2, "blur", downsample="blur"),
+    "generator": GeneratorOptions(channels=4, blocks=2, upsample="blur", downsample="blur"),
     "discriminator": DiscriminatorOptions(4, 2, "blur"),
     "positions": 16,
     "head_channels": 8,

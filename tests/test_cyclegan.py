@@ -17,7 +17,7 @@ NETWORKS = {"generators": ("G", "F"), "discriminators": ("D_X", "D_Y")}
 
 def tiny(**options: object) -> CycleGAN:
     torch.manual_seed(0)
-    small = {"generator": GeneratorOptions(4, 1), "discriminator": DiscriminatorOptions(4, 2)}
+    small = {"generator": GeneratorOptions(channels=4, blocks=1), "discriminator": DiscriminatorOptions(4, 2)}
     return CycleGAN(CycleGANOptions(**small, **options))
 
 
