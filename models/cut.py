@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn.functional import l1_loss as l1
 
 from data.batch import Batch, Places
 from models.adversary import Adversary, discriminators_adam, generators_adam
@@ -64,7 +65,11 @@ class CUT(Method):
         nce_x, *nce_y = self.compare(queries, keys, places).split(len(x))  # Eq. 4 of x, and of y
         nce = torch.stack([part.mean() for part in (nce_x, *nce_y)])
         report = {"G": adversarial, "nce_x": nce[0]} | ({"nce_y": nce[1]} if self.options.identity else {})
-        yield Turn("generator", adversarial + self.options.nce_weight * nce.mean(), report)
+        total = adversarial + self.options.nce_weight * nce.mean()
+        if self.options.identity and self.options.identity_weight:
+            report["identity"] = l1(made[len(x) :], real[len(x) :].flip(3) if mirrored else real[len(x) :])
+            total = total + self.options.identity_weight * report["identity"]
+        yield Turn("generator", total, report)
 
     def compare(self, queries: Features, keys: Features, places: Places) -> Tensor:
         """[N]: PatchNCE of N translations against their photographs, mean over the feature maps."""

@@ -180,6 +180,7 @@ class CUTOptions(GANOptions):
     )
     nce_weight: Weight = 1.0  # of PatchNCE; 10 in FastCUT
     identity: bool = True  # also of paintings and what is made of them; PatchNCE is the mean of both then
+    identity_weight: Weight = 0.0  # of paintings' L1 distance to what is made of them, as in CycleGAN; with identity
     flip_equivariance: bool = False  # every other batch is translated mirrored, and compared as it was
     temperature: Annotated[float, Gt(0)] = 0.07
     positions: Annotated[int, Ge(2)] = 256  # compared in each of five feature maps

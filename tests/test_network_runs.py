@@ -31,6 +31,7 @@ def unet_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("generator.attention=true",),
         ("generator.network=unet", "generator.levels=5"),
         ("generator.spectral_norm=true", "discriminator.spectral_norm=true", "adversarial=wgan-gp"),
+        ("discriminator.scales=2", "discriminator.layers=2", "r1_weight=1", "r1_every=1", "diffaugment=[cutout]"),
     ],
     ids=str,
 )
