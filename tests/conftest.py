@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,15 @@ def move(method, turn) -> None:
     optimizer.zero_grad()
     turn.loss.backward(inputs=weights_of(optimizer))
     optimizer.step()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def uncounted() -> Iterator[None]:
+    """A run forecasts its speed without its arithmetic, which takes longer to count than the steps of a tiny run do.
+    tests/test_forecast.py has a run that counts, and tests/test_flops.py what is counted."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("engine.forecast.step_flops", lambda learner, batch: None)
+        yield
 
 
 @pytest.fixture
