@@ -154,7 +154,7 @@ def test_ctrl_c_ends_with_a_summary_and_130_and_sigterm_with_75(tiny_run, photog
         while len(list(out.rglob("[0-9]*.png"))) < 2 and process.poll() is None:
             time.sleep(0.002)
         process.send_signal(number)
-        assert process.wait(60) == code, process.said()
+        assert process.wait(300) == code, process.said()
         said, errors = process.said()
         assert " left: " in said
         assert "Traceback" not in errors
