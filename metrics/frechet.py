@@ -11,7 +11,13 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     rank-deficient and the value too large.
     """
     a, b = a.double(), b.double()
-    return gaussian_frechet_distance(a.mean(0), a.T.cov(), b.mean(0), b.T.cov())
+    if len(a) * len(b) > a.shape[1] ** 2:
+        return gaussian_frechet_distance(a.mean(0), a.T.cov(), b.mean(0), b.T.cov())
+    # Of few samples no [D, D] is needed. With A^T A = C_a, B^T B = C_b the eigenvalues of C_a C_b are those of
+    # (A B^T)(A B^T)^T, and their roots are A B^T's singular values.
+    x, y = ((each - each.mean(0)) / (len(each) - 1) ** 0.5 for each in (a, b))
+    cross = torch.linalg.svdvals(x @ y.T).sum()
+    return float((a.mean(0) - b.mean(0)).square().sum() + x.square().sum() + y.square().sum() - 2 * cross)
 
 
 def gaussian_frechet_distance(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> float:

@@ -89,6 +89,15 @@ def move(method, turn) -> None:
     optimizer.step()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def uncounted() -> Iterator[None]:
+    """A run forecasts its speed without its arithmetic, which takes longer to count than the steps of a tiny run do.
+    tests/test_forecast.py has a run that counts, and tests/test_flops.py what is counted."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("engine.forecast.step_flops", lambda learner, batch: None)
+        yield
+
+
 @pytest.fixture
 def narrow_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
     """An eighth of a VGG's channels: what is promised of a run does not hang on their number, its time does."""

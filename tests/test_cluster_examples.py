@@ -93,7 +93,7 @@ def job(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.
 
 def ended(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
     with job(command, environment) as process:
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=300)
         return process.returncode, said
 
 
@@ -103,9 +103,9 @@ def stopped_in_training(
     """Send a signal to the script when its training is under way."""
     with job(command, environment) as process:
         log = run / "log.jsonl"
-        wait_for(lambda: log.exists() and any("loss/G" in row for row in read_log(log)), process, seconds=120)
+        wait_for(lambda: log.exists() and any("loss/G" in row for row in read_log(log)), process)
         process.send_signal(number)
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=300)
         return process.returncode, said
 
 

@@ -1,13 +1,18 @@
 """The forecast of a run, with clocks that are set by hand."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 import torch
 
 import engine.forecast
+from engine.flops import step_flops
 from engine.forecast import Forecast, Forecaster, cores, peak_memory, remedy
+from engine.logger import read_log
+from tests.conftest import train_tiny
 
 CPU = torch.device("cpu")
 NOON = datetime(2026, 11, 22, 12, 0)
@@ -212,3 +217,12 @@ def test_a_number_is_said_in_three_digits_and_without_an_exponent() -> None:
     assert said(3.4149, 39900) == "forecast: 3.41 steps/s (4220 pairs/s), ends Sun 22 Nov 12:00 (in 11 h 5 min)"
     assert said(0.012345, 12) == "forecast: 0.0123 steps/s (15.2 pairs/s), ends Sun 22 Nov 12:00 (in 12 s)"
     assert said(1, 400_000) == "forecast: 1 steps/s (1230 pairs/s), ends Sun 22 Nov 12:00 (in 4 d 15 h)"
+
+
+def test_a_run_counts_its_arithmetic_and_tells_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(engine.forecast, "step_flops", step_flops)
+    assert train_tiny(tmp_path / "run") == 0
+    (row,) = (row for row in read_log(tmp_path / "run/log.jsonl") if "forecast/seconds_left" in row)
+    assert row["forecast/flops_per_second"] > 0
+    assert row["forecast/matmul_rate"] == 4e12
+    assert re.search(r"FLOP/s = [\d.]+ % of this device's matmul rate \(fp32\)", capsys.readouterr().err)

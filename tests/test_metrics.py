@@ -89,6 +89,14 @@ def test_frechet_distance_of_samples() -> None:
     )
 
 
+@pytest.mark.parametrize("numbers", [(3, 4), (6, 40), (40, 6), (30, 30)])
+def test_frechet_distance_of_few_samples_is_that_of_their_covariances(numbers: tuple[int, int]) -> None:
+    a, b = (gaussian(n, 32, seed=n + i, mean=i) * (1 + i) for i, n in enumerate(numbers))
+    covariances = gaussian_frechet_distance(a.mean(0), a.T.cov(), b.mean(0), b.T.cov())
+    assert frechet_distance(a, b) == pytest.approx(covariances, rel=1e-6)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+
+
 def test_sliced_distance_of_a_shifted_set_is_the_mean_projection_of_the_shift() -> None:
     generator = torch.Generator().manual_seed(0)
     points, shift = torch.randn(100, 2, generator=generator), torch.tensor([3.0, 4.0])

@@ -61,7 +61,7 @@ def tiny_process(run: Path, *settings: str, **environment: str):
     return start(ROOT / "train.py", ROOT / "configs/demo.yaml", f"run={run}", *TINY, *settings, **environment)
 
 
-def wait_for(condition, process, seconds: float = 60) -> None:
+def wait_for(condition, process, seconds: float = 300) -> None:
     end = time.time() + seconds
     while not condition() and process.poll() is None and time.time() < end:
         time.sleep(0.01)
@@ -111,7 +111,7 @@ def test_a_signal_saves_and_ends_with_75_and_the_same_command_goes_on(tmp_path: 
     process = tiny_process(run, *slow, "data.workers=1")
     wait_for(lambda: (run / "log.jsonl").exists() and len(read_log(run / "log.jsonl")) > 0, process)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 75, errors
     assert status(run) | {"step": 0} == {"state": "stopped", "step": 0, "exit": 75, "reason": number.name}
     state, _ = newest_checkpoint(run / "checkpoints")

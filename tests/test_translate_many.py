@@ -154,7 +154,7 @@ def test_ctrl_c_ends_with_a_summary_and_130_and_sigterm_with_75(tiny_run, photog
         while len(list(out.rglob("[0-9]*.png"))) < 2 and process.poll() is None:
             time.sleep(0.002)
         process.send_signal(number)
-        assert process.wait(60) == code, process.said()
+        assert process.wait(300) == code, process.said()
         said, errors = process.said()
         assert " left: " in said
         assert "Traceback" not in errors
@@ -317,3 +317,16 @@ def test_a_list_that_cannot_be_written_costs_no_summary(tmp_path: Path, monkeypa
     found = sum_up(jobs, jobs, [(Tally(failed={"a": "torn"}), "")], tmp_path, 1.0)
     assert (found.failed, found.failures, found.exit_code) == (1, "", 3)
     assert "No space left" in capsys.readouterr().err
+
+
+def test_what_others_make_moves_the_bar_too(tiny_run: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        picture(16, 16).save(tmp_path / "in" / f"{name}.png")
+    assert call("translate", tiny_run, tmp_path / "in/a.png", tmp_path / "out") == 0
+    monkeypatch.setattr("translation.folder.not_there", lambda jobs: jobs)  # as if a.png had come since then
+    capsys.readouterr()
+    assert call("translate", tiny_run, tmp_path / "in", tmp_path / "out") == 0
+    said = capsys.readouterr()
+    assert "1 translated, 1 there already" in said.out
+    assert "photo2painting: 2/2 [" in said.err

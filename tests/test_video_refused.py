@@ -164,7 +164,7 @@ def test_a_kill_leaves_no_file_of_the_final_name(tmp_path: Path) -> None:
         "translate_video(translate, folder / 'a.mp4', folder / 'b.mp4', batch_size=2)\n"
     )
     process = start(tmp_path / "kill.py")
-    process.wait(60)
+    process.wait(300)
     assert process.returncode == -signal.SIGKILL
     left = sorted(path.name for path in tmp_path.iterdir() if path.name not in ("a.mp4", "kill.py"))
     assert all(is_leftover(name) for name in left)

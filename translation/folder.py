@@ -79,7 +79,7 @@ class Folder:
 
     Args:
         stop: once it is set, what is under way is finished and nothing more is begun.
-        told: is called with each job that is finished, and what went wrong or "".
+        told: is called with each job that is finished, by whomever, and what went wrong or "".
     """
 
     def __init__(self, painter: Painter, how: HowToSave, stop: StopRequest, told: Callable[[Job, str], None]):
@@ -161,8 +161,11 @@ class Folder:
             if item.problem:
                 self._failed(item, item.problem)
             elif item.claim is None:
-                found = self.tally.made if self.how.is_there(item.job.target) else self.tally.busy
-                found.add(item.job.name)
+                if self.how.is_there(item.job.target):
+                    self.tally.made.add(item.job.name)
+                    self.told(item.job, "")
+                else:
+                    self.tally.busy.add(item.job.name)
             else:
                 yield item
 
