@@ -50,13 +50,13 @@ def choose(key: str, wanted: str) -> Remedy:
 
 
 REMEDIES: dict[str, tuple[Remedy, ...]] = {
-    "constant": (lower("method.learning_rate"), switch_on("method.diffaugment")),
+    "constant": (lower("method.learning_rate"), switch_on("method.diffaugment", "=[translation,cutout]")),
     "identity": (lower("method.identity_weight"), lower("method.cycle_weight"), higher("method.style_weight")),
     "colour_inversion": (higher("method.identity_weight"),),
-    "mode_collapse": (lower("method.learning_rate"), switch_on("method.diffaugment")),
+    "mode_collapse": (lower("method.learning_rate"), switch_on("method.diffaugment", "=[translation,cutout]")),
     "checkerboard": (choose("method.generator.upsample", "resize"),),
     WON: (
-        switch_on("method.diffaugment"),
+        switch_on("method.diffaugment", "=[translation,cutout]"),
         higher("method.r1_weight"),
         lower("method.discriminator_rate", zero="default"),
         switch_on("train.ema", "=0.999"),

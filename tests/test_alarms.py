@@ -61,12 +61,13 @@ def test_only_options_that_the_run_has_and_that_would_change_something_are_named
 
 
 def test_remedies_against_a_discriminator_that_has_won() -> None:
-    method = {"diffaugment": "", "r1_weight": 0.0, "discriminator_rate": 0.0}
+    method = {"diffaugment": [], "r1_weight": 0.0, "discriminator_rate": 0.0}
     assert advice({"method": method, "train": {"ema": 0.0}})[WON].endswith(
-        "in a new run: method.diffaugment, a higher method.r1_weight (now 0.0), a lower method.discriminator_rate or "
+        "in a new run: method.diffaugment=[translation,cutout], a higher method.r1_weight (now 0.0), a lower "
+        "method.discriminator_rate or "
         "train.ema=0.999"
     )
-    method = {"diffaugment": "color", "discriminator_rate": 4e-4}
+    method = {"diffaugment": ["color"], "discriminator_rate": 4e-4}
     assert advice({"method": method})[WON].endswith("in a new run: a lower method.discriminator_rate (now 0.0004)")
 
 

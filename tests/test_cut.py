@@ -3,6 +3,7 @@
 import copy
 import math
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from models.losses import patch_nce
 from models.options import CUTOptions, DiscriminatorOptions, GeneratorOptions
 from tests.conftest import ROOT, TINY_CUT, call, move
 from tests.test_resume import assert_same_run
+from tests.test_step import PLAN, Waits, networks, stepper
+from tests.test_step import pictures as random_pictures
 
 SMALL = {
     "generator": GeneratorOptions(channels=4, blocks=2, upsample="blur", downsample="blur"),
@@ -155,6 +158,24 @@ def test_a_mirrored_batch_is_compared_as_it_was(step: int) -> None:
     torch.testing.assert_close(turn.report["nce_x"], expected)
     assert "nce_y" not in turn.report
     assert {Places(0, 2, 2, seed=0, step=k).coin("flip") for k in range(4)} == {True, False}
+
+
+def test_a_step_is_the_same_compiled_and_never_waits_for_the_device(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """Also mirrored, and with all that discriminators may be shown."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))  # no code is made
+    words = ("method.flip_equivariance=true", "method.diffaugment=[color,translation,cutout]")
+    plain, compiled = (
+        stepper(*words, *more, recipe="demo_cut", tiny=TINY_CUT) for more in ((), ("train.compile=true",))
+    )
+    for step in range(4):
+        with Waits() as waits:
+            plain.step(step, [random_pictures(seed=step)], PLAN)
+        assert waits.count == 0
+        compiled.step(step, [random_pictures(seed=step)], PLAN)
+    assert {Places(0, 2, 2, plain.seed, step).coin("flip") for step in range(4)} == {True, False}
+    a, b = networks(plain.method), networks(compiled.method)
+    assert (a - b).norm() < 1e-5 * a.norm()
+    assert "cannot be compiled" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("recipe", ["demo_cut", "cut", "fastcut"])

@@ -25,8 +25,8 @@ from tests.conftest import ROOT, TINY, train_tiny
 PLAN = Plan(replace(Config().schedule, unit="steps", constant=100, decay=0), items_per_epoch=10)
 
 
-def stepper(*words: str) -> Stepper:
-    config = load_config(ROOT / "configs/demo.yaml", [*TINY, "run=none", *words], METHODS, SOURCES)
+def stepper(*words: str, recipe: str = "demo", tiny: tuple[str, ...] = TINY) -> Stepper:
+    config = load_config(ROOT / f"configs/{recipe}.yaml", [*tiny, "run=none", *words], METHODS, SOURCES)
     torch.manual_seed(0)
     return Stepper(training(config, build_method(config.method)))
 
