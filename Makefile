@@ -43,10 +43,9 @@ compare: env
 	$(PY) train.py configs/demo.yaml run=$(COMPARE)/cyclegan $(DEMO)
 	$(PY) train.py configs/demo_cut.yaml run=$(COMPARE)/cut $(DEMO)
 	$(PY) train.py configs/demo_fastcut.yaml run=$(COMPARE)/fastcut $(DEMO)
-	$(PY) train.py configs/demo_modern.yaml run=$(COMPARE)/modern $(DEMO)
 	$(PY) train.py configs/demo_johnson.yaml run=$(COMPARE)/johnson $(DEMO)
 	$(PY) train.py configs/demo_adain.yaml run=$(COMPARE)/adain $(DEMO)
-	$(PY) evaluate.py $(foreach name,cyclegan cut fastcut modern johnson adain,$(COMPARE)/$(name)) configs/demo_gatys.yaml \
+	$(PY) evaluate.py $(foreach name,cyclegan cut fastcut johnson adain,$(COMPARE)/$(name)) configs/demo_gatys.yaml \
 		--report $(COMPARE)/report --without-pretrained
 
 test: env

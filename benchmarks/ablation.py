@@ -1,7 +1,7 @@
 """What each part of a recipe brings: variants of the demo's recipes, several seeds each, measured against the truth.
 
     .venv/bin/python -m benchmarks.ablation runs/ablation                    all; stopped, the same command goes on
-    .venv/bin/python -m benchmarks.ablation runs/ablation --only modern cyclegan --seeds 3
+    .venv/bin/python -m benchmarks.ablation runs/ablation --only cyclegan cut --seeds 3
     .venv/bin/python -m benchmarks.ablation runs/ablation --table            what is there already
 
 Every run is one of train.py, with as many steps and the same drawn pictures (400 scenes a domain, 64 px); its last
@@ -42,7 +42,6 @@ VARIANTS = (
     Variant("cyclegan", "demo"),
     Variant("cut", "demo_cut"),
     Variant("fastcut", "demo_fastcut"),
-    Variant("modern", "demo_modern"),
 )
 
 

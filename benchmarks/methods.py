@@ -23,7 +23,7 @@ from engine.step import Stepper
 from engine.training import Training
 from models import METHODS, build_method
 
-DEMO = ("configs/demo.yaml", "configs/demo_cut.yaml", "configs/demo_fastcut.yaml", "configs/demo_modern.yaml")
+DEMO = ("configs/demo.yaml", "configs/demo_cut.yaml", "configs/demo_fastcut.yaml")
 
 
 def main() -> None:
