@@ -89,15 +89,14 @@ def table(folder: Path, variants: Sequence[Variant], seeds: int) -> str:
     rows = []
     for variant in variants:
         scores = [scores for seed in range(seeds) if (scores := found(folder, variant, seed))]
-        cells = [_mean_and_spread([each[key] for each in scores], 1000 if key == "swd" else 1) for key in COLUMNS]
+        cells = [_mean_and_spread([each[key] for each in scores]) for key in COLUMNS]
         rows.append([variant.name, " ".join(variant.words), len(scores), *cells])
     return tabulate(rows, ["variant", "settings", "seeds", *COLUMNS.values()], tablefmt="github")
 
 
-def _mean_and_spread(values: Sequence[float], factor: float) -> str:
+def _mean_and_spread(values: Sequence[float]) -> str:
     if not values:
         return ""
-    values = [value * factor for value in values]
     spread = f" +- {statistics.stdev(values):.3g}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.4g}{spread}"
 

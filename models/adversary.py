@@ -1,6 +1,6 @@
 """The adversarial game of the GAN methods: one loss, what the discriminator is shown, and how it is kept smooth."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from data.batch import Places
 from models.diffaugment import diffaugment
-from models.losses import ADVERSARIAL, Adversarial, gradient_penalty, r1_penalty
+from models.losses import ADVERSARIAL, Adversarial, gradient_penalty, mean_over_scales, r1_penalty
 from models.options import GANOptions
 
 
@@ -20,9 +20,6 @@ def generators_adam(weights: Iterable[nn.Parameter], o: GANOptions) -> torch.opt
 def discriminators_adam(weights: Iterable[nn.Parameter], o: GANOptions) -> torch.optim.Adam:
     """At a rate of their own where the options have one (Heusel et al. 2017, arXiv 1706.08500)."""
     return torch.optim.Adam(weights, lr=o.discriminator_rate or o.learning_rate, betas=(o.beta1, o.beta2))
-
-
-Scores = Tensor | tuple[Tensor, ...]  # of a discriminator of several scales, one map each
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class Adversary:
 
     def fools(self, discriminator: nn.Module, fake: Tensor, places: Places) -> Tensor:
         """What the generator lowers; [N, 3, H, W] -> scalar."""
-        return _mean_over_scales(self.loss.fools, discriminator(self._shown(fake, places, "fools")))
+        return mean_over_scales(self.loss.fools, discriminator(self._shown(fake, places, "fools")))
 
     def judges(
         self, discriminator: nn.Module, real: Tensor, fake: Tensor, places: Places
@@ -49,7 +46,8 @@ class Adversary:
         """What the discriminator lowers, and its parts; both [N, 3, H, W], fake without a gradient. Real and generated
         pictures are one batch: norms of single pictures make it the same to rounding."""
         real, fake = self._shown(real, places, "real"), self._shown(fake, places, "fake")
-        loss = _mean_over_scales(self.loss.judges, discriminator(torch.cat([real, fake])), parts=2)
+        scores = discriminator(torch.cat([real, fake]))
+        loss = mean_over_scales(lambda each: self.loss.judges(*each.chunk(2)), scores)
         report = {self.name: loss}
         penalty, weight = None, 0.0
         if self.options.adversarial == "wgan-gp":
@@ -76,9 +74,3 @@ class Adversary:
     def _shown(self, pictures: Tensor, places: Places, whose: str) -> Tensor:
         policy = self.options.diffaugment
         return diffaugment(pictures, policy, places, f"{self.name} {whose}") if policy else pictures
-
-
-def _mean_over_scales(loss: Callable[..., Tensor], scores: Scores, parts: int = 1) -> Tensor:
-    """Of scores of one or several scales, whose batch is first cut into the parts that the loss compares."""
-    maps = scores if isinstance(scores, tuple) else (scores,)
-    return torch.stack([loss(*each.chunk(parts)) for each in maps]).mean()

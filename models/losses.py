@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Scores = Tensor | tuple[Tensor, ...]  # of a discriminator; of one that judges at several scales, a map each
+
 
 @dataclass(frozen=True)
 class Adversarial:
@@ -86,10 +88,15 @@ def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
     return 0.5 * slope.square().sum(dim=(1, 2, 3)).mean()
 
 
-def _outputs(scores: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """The sum over pictures of the means of their patch scores, or of those of all scales."""
+def mean_over_scales(compute: Callable[[Tensor], Tensor], scores: Scores) -> Tensor:
+    """The mean of a scalar of each map of scores."""
     maps = scores if isinstance(scores, tuple) else (scores,)
-    return torch.stack([each.mean(dim=(1, 2, 3)).sum() for each in maps]).mean()
+    return torch.stack([compute(each) for each in maps]).mean()
+
+
+def _outputs(scores: Scores) -> Tensor:
+    """The sum over pictures of the means of their patch scores."""
+    return mean_over_scales(lambda each: each.mean(dim=(1, 2, 3)).sum(), scores)
 
 
 # -- of patches: what a place was is told by its features -------------------------------------------------------
