@@ -38,7 +38,12 @@ class Variant:
     words: tuple[str, ...] = ()
 
 
+PUBLISHED = ("method.learning_rate=2e-4", "method.generator.upsample=transposed", "method.generator.skips=false")
+
 VARIANTS = (
+    Variant("published", "demo", PUBLISHED),  # CycleGAN by the paper's options, at the demo's size
+    Variant("rate", "demo", PUBLISHED[1:]),
+    Variant("resize", "demo", PUBLISHED[2:]),
     Variant("cyclegan", "demo"),
     Variant("cut", "demo_cut"),
     Variant("fastcut", "demo_fastcut"),

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import l1_loss as l1
 
-from data.batch import Batch, Places
+from data.batch import Batch
 from models.adversary import Adversary, discriminators_adam, generators_adam
-from models.losses import patch_nce
+from models.contrast import patch_contrast
 from models.method import Method, Style, Turn
 from models.networks.build import build_discriminator, build_generator
-from models.networks.generator import Features
 from models.networks.heads import ProjectionHeads
 from models.options import CUTOptions
 
@@ -62,7 +61,8 @@ class CUT(Method):
         queries = self.G(made, "features")
         if mirrored:
             queries = tuple(features.flip(3) for features in queries)
-        nce_x, *nce_y = self.compare(queries, keys, places).split(len(x))  # Eq. 4 of x, and of y
+        compared = patch_contrast((self.H, queries), (self.H, keys), places, self.options)
+        nce_x, *nce_y = compared.split(len(x))  # Eq. 4 of x, and of y
         nce = torch.stack([part.mean() for part in (nce_x, *nce_y)])
         report = {"G": adversarial, "nce_x": nce[0]} | ({"nce_y": nce[1]} if self.options.identity else {})
         total = adversarial + self.options.nce_weight * nce.mean()
@@ -70,20 +70,6 @@ class CUT(Method):
             report["identity"] = l1(made[len(x) :], real[len(x) :].flip(3) if mirrored else real[len(x) :])
             total = total + self.options.identity_weight * report["identity"]
         yield Turn("generator", total, report)
-
-    def compare(self, queries: Features, keys: Features, places: Places) -> Tensor:
-        """[N]: PatchNCE of N translations against their photographs, mean over the feature maps."""
-        positions = tuple(
-            places.choose(f"positions {number}", features[0, 0].numel(), self.options.positions).to(
-                features.device, non_blocking=True
-            )
-            for number, features in enumerate(queries)
-        )
-        asked = self.H(queries, positions)
-        with torch.no_grad():
-            known = self.H(tuple(features.detach() for features in keys), positions)
-        parts = [patch_nce(q, k, self.options.temperature) for q, k in zip(asked, known, strict=True)]
-        return torch.stack(parts).mean(dim=0)
 
     def translate(self, content: Tensor, style: Style | None = None, direction: str = "") -> Tensor:
         return self.G(content)

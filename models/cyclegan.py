@@ -5,9 +5,13 @@ Zhu, Park, Isola, Efros, ICCV 2017, arXiv 1703.10593.
 X photographs, Y paintings; G: X -> Y and F: Y -> X the generators; D_Y judges paintings, D_X photographs.
 Departures from the reference code: none by default; the options of CycleGANOptions name the alternatives. What a
 network is to do for a step twice is one batch: norms of single pictures make it the same to rounding.
+One of them, nce_weight, adds the contrast of patches both ways (DCLGAN: Han, Shoeiby, Petersson, Armin, CVPRW 2021,
+arXiv 2104.07689; here beside the cycle, which passes both encoders anyway): heads H_X and H_Y make what G's encoder
+finds in photographs and F's in paintings comparable.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as functional
@@ -15,12 +19,24 @@ from torch import Tensor, nn
 
 from data.batch import Batch
 from models.adversary import Adversary, discriminators_adam, generators_adam
+from models.contrast import patch_contrast
 from models.image_pool import ImagePool
 from models.method import Method, Style, Turn
 from models.networks.build import build_discriminator, build_generator
+from models.networks.generator import Features
+from models.networks.heads import ProjectionHeads
 from models.options import CycleGANOptions
 
 l1 = functional.l1_loss
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a generator makes of pictures, and of those of the domain that it leads to; features: the pictures' own."""
+
+    fake: Tensor
+    same: Tensor
+    features: Features
 
 
 class CycleGAN(Method):
@@ -43,40 +59,56 @@ class CycleGAN(Method):
         self.game_y, self.game_x = Adversary("D_Y", options), Adversary("D_X", options)
         self.games = self.game_y.at_a_draw | self.game_x.at_a_draw
         self.differentiated_twice = ("D_Y", "D_X") if self.game_y.differentiates_twice else ()
+        generators = [self.G, self.F]
+        if options.nce_weight:
+            self.H_X = ProjectionHeads(self.G.feature_channels, options.head_channels)
+            self.H_Y = ProjectionHeads(self.F.feature_channels, options.head_channels)
+            generators += [self.H_X, self.H_Y]
         self.optimizers = {
-            "generators": generators_adam([*self.G.parameters(), *self.F.parameters()], options),
+            "generators": generators_adam(nn.ModuleList(generators).parameters(), options),
             "discriminators": discriminators_adam([*self.D_Y.parameters(), *self.D_X.parameters()], options),
         }
 
     def turns(self, batch: Batch) -> Iterator[Turn]:
         x, y = batch.content, batch.style
-        if self.options.identity_weight:
-            (fake_y, same_y), (fake_x, same_x) = _both(self.G, x, y), _both(self.F, y, x)
-        else:
-            fake_y, fake_x, same_y, same_x = self.G(x), self.F(y), None, None
+        to_y, to_x = self.make(self.G, x, y), self.make(self.F, y, x)
         if self.options.first == "generators":
-            yield self.generators_turn(batch, fake_x, fake_y, same_x, same_y)
-            yield self.discriminators_turn(batch, fake_x, fake_y)
+            yield self.generators_turn(batch, to_y, to_x)
+            yield self.discriminators_turn(batch, to_y.fake, to_x.fake)
         else:
-            yield self.discriminators_turn(batch, fake_x, fake_y)
-            yield self.generators_turn(batch, fake_x, fake_y, same_x, same_y)
+            yield self.discriminators_turn(batch, to_y.fake, to_x.fake)
+            yield self.generators_turn(batch, to_y, to_x)
 
-    def generators_turn(
-        self, batch: Batch, fake_x: Tensor, fake_y: Tensor, same_x: Tensor | None, same_y: Tensor | None
-    ) -> Turn:
-        x, y, places = batch.content, batch.style, batch.places
-        adversarial_g = self.game_y.fools(self.D_Y, fake_y, places)  # Eq. 1
-        adversarial_f = self.game_x.fools(self.D_X, fake_x, places)
-        cycle_x, cycle_y = l1(self.F(fake_y), x), l1(self.G(fake_x), y)  # Eq. 2
-        loss = adversarial_g + adversarial_f + self.options.cycle_weight * (cycle_x + cycle_y)  # Eq. 3
+    def make(self, generator: nn.Module, pictures: Tensor, others: Tensor) -> Made:
+        both = torch.cat([pictures, others]) if self.options.identity_weight else pictures
+        made, features = self.look(generator, both)
+        n = len(pictures)
+        return Made(made[:n], made[n:], tuple(x[:n] for x in features))
+
+    def look(self, generator: nn.Module, pictures: Tensor) -> tuple[Tensor, Features]:
+        """What it makes of them, and what its encoder finds in them, where that is compared."""
+        return generator(pictures, "both") if self.options.nce_weight else (generator(pictures), ())
+
+    def generators_turn(self, batch: Batch, to_y: Made, to_x: Made) -> Turn:
+        x, y, places, o = batch.content, batch.style, batch.places, self.options
+        adversarial_g = self.game_y.fools(self.D_Y, to_y.fake, places)  # Eq. 1
+        adversarial_f = self.game_x.fools(self.D_X, to_x.fake, places)
+        (back_x, found_y), (back_y, found_x) = self.look(self.F, to_y.fake), self.look(self.G, to_x.fake)
+        cycle_x, cycle_y = l1(back_x, x), l1(back_y, y)  # Eq. 2
+        loss = adversarial_g + adversarial_f + o.cycle_weight * (cycle_x + cycle_y)  # Eq. 3
         report = {"G": adversarial_g, "F": adversarial_f, "cycle_x": cycle_x, "cycle_y": cycle_y}
-        if self.options.identity_weight:
-            identity_g, identity_f = l1(same_y, y), l1(same_x, x)  # Sec. 5.2
-            loss = loss + self.options.identity_weight * (identity_g + identity_f)
+        if o.identity_weight:
+            identity_g, identity_f = l1(to_y.same, y), l1(to_x.same, x)  # Sec. 5.2
+            loss = loss + o.identity_weight * (identity_g + identity_f)
             report |= {"identity_g": identity_g, "identity_f": identity_f}
+        if o.nce_weight:  # Han et al., Sec. 3.2
+            nce_x = patch_contrast((self.H_Y, found_y), (self.H_X, to_y.features), places, o, "positions x").mean()
+            nce_y = patch_contrast((self.H_X, found_x), (self.H_Y, to_x.features), places, o, "positions y").mean()
+            loss = loss + o.nce_weight * (nce_x + nce_y)
+            report |= {"nce_x": nce_x, "nce_y": nce_y}
         return Turn("generators", loss, report)
 
-    def discriminators_turn(self, batch: Batch, fake_x: Tensor, fake_y: Tensor) -> Turn:
+    def discriminators_turn(self, batch: Batch, fake_y: Tensor, fake_x: Tensor) -> Turn:
         x, y, places = batch.content, batch.style, batch.places
         loss_y, report_y = self.game_y.judges(self.D_Y, y, self.pool_y(fake_y, places), places)
         loss_x, report_x = self.game_x.judges(self.D_X, x, self.pool_x(fake_x, places), places)
@@ -96,8 +128,3 @@ class CycleGAN(Method):
             "painting to photograph": fake_x,
             "painting reconstructed": self.G(fake_x),
         }
-
-
-def _both(network: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """network(first), network(second), in one pass."""
-    return network(torch.cat([first, second])).chunk(2)

@@ -157,18 +157,29 @@ class GANOptions:
 
 
 @dataclass(frozen=True)
-class CycleGANOptions(GANOptions):
+class ContrastOptions(GANOptions):
+    """What the methods that compare patches have in common; defaults as in CUT's code."""
+
+    nce_weight: Weight = 1.0  # of PatchNCE; 10 in FastCUT
+    temperature: Annotated[float, Gt(0)] = 0.07
+    positions: Annotated[int, Ge(2)] = 256  # compared in each of five feature maps
+    head_channels: Positive = 256  # of the heads that make features comparable
+
+
+@dataclass(frozen=True)
+class CycleGANOptions(ContrastOptions):
     """CycleGAN (Zhu, Park, Isola, Efros, ICCV 2017), with the values of the paper's reference code."""
 
     name: Literal["cyclegan"] = "cyclegan"
     cycle_weight: Weight = 10.0
+    nce_weight: Weight = 0.0  # of PatchNCE both ways, as DCLGAN has it (Han et al. 2021, with 2); CycleGAN has none
     identity_weight: Weight = 5.0  # half of cycle_weight in the reference code; 0 leaves the term out
     pool_size: Annotated[int, Ge(0)] = 50  # generated pictures remembered per domain
     first: Literal["generators", "discriminators"] = "generators"  # who moves first in a step
 
 
 @dataclass(frozen=True)
-class CUTOptions(GANOptions):
+class CUTOptions(ContrastOptions):
     """CUT (Park, Efros, Zhang, Zhu, ECCV 2020), with the values of the authors' code; FastCUT is a recipe of it."""
 
     name: Literal["cut"] = "cut"
@@ -178,13 +189,9 @@ class CUTOptions(GANOptions):
     discriminator: DiscriminatorOptions = field(
         default_factory=lambda: DiscriminatorOptions(downsample="blur", initialise="xavier")
     )
-    nce_weight: Weight = 1.0  # of PatchNCE; 10 in FastCUT
     identity: bool = True  # also of paintings and what is made of them; PatchNCE is the mean of both then
     identity_weight: Weight = 0.0  # of paintings' L1 distance to what is made of them, as in CycleGAN; with identity
     flip_equivariance: bool = False  # every other batch is translated mirrored, and compared as it was
-    temperature: Annotated[float, Gt(0)] = 0.07
-    positions: Annotated[int, Ge(2)] = 256  # compared in each of five feature maps
-    head_channels: Positive = 256  # of the heads that make features comparable
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from data.batch import Batch, Places
+from models.contrast import patch_contrast
 from models.cut import CUT
 from models.losses import patch_nce
+from models.networks.generator import Features
 from models.options import CUTOptions, DiscriminatorOptions, GeneratorOptions
 from tests.conftest import ROOT, TINY_CUT, call, move
 from tests.test_resume import assert_same_run
@@ -34,6 +36,10 @@ def tiny(**options: object) -> CUT:
 def pictures(n: int = 2, places: Places | None = None) -> Batch:
     content, style = torch.rand(2, n, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
     return Batch(content, style, places=places)
+
+
+def compare(method: CUT, queries: Features, keys: Features, places: Places) -> torch.Tensor:
+    return patch_contrast((method.H, queries), (method.H, keys), places, method.options)
 
 
 def nce_by_hand(queries: torch.Tensor, keys: torch.Tensor, temperature: float) -> list[float]:
@@ -67,13 +73,13 @@ def test_a_translation_is_drawn_by_its_query_only() -> None:
     for features in keys:
         features.retain_grad()
     queries = method.G(fake, "features")
-    method.compare(queries, keys, Places(0, 2, 2)).sum().backward()
+    compare(method, queries, keys, Places(0, 2, 2)).sum().backward()
     assert all(features.grad is None for features in keys)
     assert all(weight.grad.abs().sum() > 0 for weight in method.H.parameters())
     assert method.G.model[1].weight.grad.abs().sum() > 0
     gradient = method.G.model[1].weight.grad.clone(), method.H.heads[0][0].weight.grad.clone()
     method.zero_grad()
-    method.compare(method.G(fake, "features"), tuple(k.detach() for k in keys), Places(0, 2, 2)).sum().backward()
+    compare(method, method.G(fake, "features"), tuple(k.detach() for k in keys), Places(0, 2, 2)).sum().backward()
     assert torch.equal(gradient[0], method.G.model[1].weight.grad)
     assert torch.equal(gradient[1], method.H.heads[0][0].weight.grad)
 
@@ -91,7 +97,7 @@ def test_query_and_key_are_of_the_same_places_in_all_pictures(monkeypatch: pytes
     monkeypatch.setattr(method.H, "forward", look)
     counts = tuple(torch.arange(side * side).float().view(1, 1, side, side).repeat(3, 1, 1, 1) for side in [9] * 5)
     for step in (0, 1):
-        method.compare(counts, counts, Places(0, 3, 3, seed=5, step=step))
+        compare(method, counts, counts, Places(0, 3, 3, seed=5, step=step))
     asked, known, asked_later, _ = seen
     for of_query, of_key in zip(asked, known, strict=True):
         assert torch.equal(of_query, of_key)
@@ -139,7 +145,7 @@ def test_the_losses_are_the_sums_that_the_authors_write() -> None:
         parts = []
         for made, of in ((fake, batch.content), (same, batch.style)):
             pair = method.G(made, "features"), method.G(of, "features")
-            parts.append(method.compare(*pair, batch.places).mean())
+            parts.append(compare(method, *pair, batch.places).mean())
         torch.testing.assert_close(g.loss, mse(wrong, torch.ones_like(wrong)) + 3 * (parts[0] + parts[1]) / 2)
 
 
@@ -154,7 +160,7 @@ def test_a_mirrored_batch_is_compared_as_it_was(step: int) -> None:
         shown = batch.content.flip(3) if mirrored else batch.content
         queries = method.G(method.G(shown), "features")
         queries = tuple(x.flip(3) for x in queries) if mirrored else queries
-        expected = method.compare(queries, method.G(batch.content, "features"), places).mean()
+        expected = compare(method, queries, method.G(batch.content, "features"), places).mean()
     torch.testing.assert_close(turn.report["nce_x"], expected)
     assert "nce_y" not in turn.report
     assert {Places(0, 2, 2, seed=0, step=k).coin("flip") for k in range(4)} == {True, False}

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from data.batch import Batch, Places
+from models.contrast import patch_contrast
 from models.cyclegan import CycleGAN
 from models.image_pool import ImagePool
 from models.losses import ADVERSARIAL, gradient_penalty
@@ -71,6 +72,51 @@ def test_generators_loss_is_the_sum_that_the_paper_writes() -> None:
     expected = expected + 10 * l1(method.F(fake_y), x) + 10 * l1(method.G(fake_x), y)
     expected = expected + 5 * l1(method.G(y), y) + 5 * l1(method.F(x), x)
     torch.testing.assert_close(turn.loss, expected)
+
+
+CONTRAST = {"nce_weight": 2.0, "positions": 16, "head_channels": 8}
+
+
+def test_contrast_both_ways_is_added_and_moves_its_heads() -> None:
+    """Keys by the heads of the domain that a picture is of, queries by those of the domain that it was led to."""
+    plain, method, both = tiny(), tiny(**CONTRAST), batch()
+    plain.load_state_dict(method.state_dict(), strict=False)
+    turn = next(method.turns(both))
+    with torch.no_grad():
+        parts = []
+        for there, back, own, other, pictures, draw in (
+            (method.G, method.F, method.H_X, method.H_Y, both.content, "positions x"),
+            (method.F, method.G, method.H_Y, method.H_X, both.style, "positions y"),
+        ):
+            queries, keys = back(there(pictures), "features"), there(pictures, "features")
+            parts.append(patch_contrast((other, queries), (own, keys), both.places, method.options, draw).mean())
+    torch.testing.assert_close((turn.report["nce_x"], turn.report["nce_y"]), tuple(parts))
+    torch.testing.assert_close(turn.loss, next(plain.turns(both)).loss + 2 * sum(parts))
+    before = copy.deepcopy(method.state_dict())
+    move(method, turn)
+    weights = {key: value for key, value in method.state_dict().items() if torch.is_tensor(value)}
+    moved = {key.split(".")[0] for key, value in weights.items() if not torch.equal(value, before[key])}
+    assert moved == {"G", "F", "H_X", "H_Y"}
+
+
+def test_keys_of_both_ways_carry_no_gradient() -> None:
+    """A photograph's own features are what is searched for, not what gives way: G's encoder learns from paintings."""
+    method, both = tiny(**CONTRAST), batch()
+    to_y, to_x = method.make(method.G, both.content, both.style), method.make(method.F, both.style, both.content)
+    for made in (to_y, to_x):
+        for features in made.features:
+            if features.requires_grad:
+                features.retain_grad()
+    found = method.look(method.F, to_y.fake.detach())[1]
+    patch_contrast((method.H_Y, found), (method.H_X, to_y.features), both.places, method.options).sum().backward()
+    assert all(features.grad is None for features in to_y.features)
+    assert all(weight.grad is None for network in (method.G, method.H_X) for weight in network.parameters())
+    assert all(weight.grad.abs().sum() > 0 for weight in method.H_Y.parameters())
+    assert method.F.model[1].weight.grad.abs().sum() > 0
+
+
+def test_without_contrast_there_are_no_heads() -> None:
+    assert {key.split(".")[0] for key in tiny().state_dict()} == {"G", "F", "D_X", "D_Y", "pool_x", "pool_y"}
 
 
 def test_discriminators_loss_is_half_of_both_sides() -> None:

@@ -101,24 +101,23 @@ def test_one_process_goes_on_where_two_have_stopped(whole: Path, shared: Path, t
     assert_same_run(shared, run)
 
 
-def test_cut_by_two_processes_in_passes_is_one_with_the_whole_batch(tmp_path: Path) -> None:
-    """Where positions and mirrors are drawn for the whole batch, and the generator is passed three times a step."""
-    words = (*WORDS, "method.flip_equivariance=true")
-    assert (
-        call(
-            "train",
-            ROOT / "configs/demo_cut.yaml",
-            f"run={tmp_path / 'whole'}",
-            *TINY_CUT,
-            *words,
-            "train.batch_size=4",
-        )
-        == 0
-    )
+@pytest.mark.parametrize(
+    ("recipe", "words", "networks"),
+    [
+        ("demo_cut", ("method.flip_equivariance=true",), ("G", "D", "H")),
+        ("demo_modern", (), (*NETWORKS, "H_X", "H_Y")),
+    ],
+)
+def test_patches_by_two_processes_in_passes_are_those_of_the_whole_batch(
+    recipe: str, words: tuple[str, ...], networks: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Where positions and mirrors are drawn for the whole batch, and CUT's generator is passed three times a step."""
+    whole, shared, words = tmp_path / "whole", tmp_path / "shared", (*TINY_CUT, *WORDS, *words)
+    assert call("train", ROOT / f"configs/{recipe}.yaml", f"run={whole}", *words, "train.batch_size=4") == 0
     words = (*words, "train.batch_size=1", "train.accumulate=2")
-    process = start(*by_two(tmp_path / "shared", "train.py", *words, recipe="demo_cut", tiny=TINY_CUT))
+    process = start(*by_two(shared, "train.py", *words, recipe=recipe, tiny=()))
     assert process.wait(300) == 0, process.said()
-    assert_close(tmp_path / "whole", tmp_path / "shared", ("G", "D", "H"))
+    assert_close(whole, shared, networks)
 
 
 def test_two_processes_go_on_where_one_has_stopped_compiled_and_in_passes(whole: Path, tmp_path: Path) -> None:
