@@ -15,6 +15,8 @@ OUT    ?= $(RUN)-translated
 GRAM   ?= $(RUN)_johnson
 REPORT ?= $(RUN)-report
 COMPARE ?= runs/compare
+# CycleGAN's network as in the paper; the demos' have skip connections and no transposed convolutions
+PAPER  := method.generator.upsample=transposed method.generator.skips=false
 # Settings that shorten the demo, for example DEMO="schedule.constant=20 schedule.decay=20"
 DEMO   ?=
 
@@ -39,12 +41,14 @@ demo: env
 	@echo "translated: $(OUT)"
 
 compare: env
+	$(PY) train.py configs/demo.yaml run=$(COMPARE)/cyclegan_paper $(PAPER) $(DEMO)
 	$(PY) train.py configs/demo.yaml run=$(COMPARE)/cyclegan $(DEMO)
+	$(PY) train.py configs/demo_modern.yaml run=$(COMPARE)/modern $(DEMO)
 	$(PY) train.py configs/demo_cut.yaml run=$(COMPARE)/cut $(DEMO)
 	$(PY) train.py configs/demo_fastcut.yaml run=$(COMPARE)/fastcut $(DEMO)
 	$(PY) train.py configs/demo_johnson.yaml run=$(COMPARE)/johnson $(DEMO)
 	$(PY) train.py configs/demo_adain.yaml run=$(COMPARE)/adain $(DEMO)
-	$(PY) evaluate.py $(foreach name,cyclegan cut fastcut johnson adain,$(COMPARE)/$(name)) configs/demo_gatys.yaml \
+	$(PY) evaluate.py $(foreach name,cyclegan_paper cyclegan modern cut fastcut johnson adain,$(COMPARE)/$(name)) configs/demo_gatys.yaml \
 		--report $(COMPARE)/report --without-pretrained
 
 test: env

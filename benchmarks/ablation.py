@@ -5,10 +5,12 @@
     .venv/bin/python -m benchmarks.ablation runs/ablation --table            what is there already
 
 Every run is one of train.py, with as many steps and the same drawn pictures (400 scenes a domain, 64 px); its last
-evaluation, of 128 held-out pictures, is read from its log. As many runs at once as there are cores, a thread each.
+evaluation, of 128 held-out pictures, is read from its log. Spreads are standard deviations over the seeds. As many runs
+at once as there are cores, a thread each.
 """
 
 import argparse
+import math
 import os
 import statistics
 import subprocess
@@ -20,11 +22,14 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from data import SOURCES
+from engine.config import load_config
 from engine.forecast import cores
 from engine.logger import read_log
+from models import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
-STEPS, PICTURES = 1000, 128
+PICTURES = 128
 COLUMNS = {"psnr_truth": "PSNR to the truth, dB", "ssim_truth": "SSIM to the truth", "swd": "SWD, x1000",
            "gradient_correlation": "gradient correlation"}  # fmt: skip
 
@@ -40,13 +45,37 @@ class Variant:
 
 PUBLISHED = ("method.learning_rate=2e-4", "method.generator.upsample=transposed", "method.generator.skips=false")
 
+MORE = {  # what modern does without
+    "diffaugment": ("method.diffaugment=[translation,cutout]",),
+    "nonsaturating": ("method.adversarial=nonsaturating",),
+    "r1": ("method.r1_weight=0.1", "method.r1_every=4"),
+    "scales": ("method.discriminator.scales=2",),
+    "spectral": ("method.discriminator.spectral_norm=true",),
+    "two_rates": ("method.discriminator_rate=1e-3",),
+    "blur": (
+        "method.generator.upsample=blur",
+        "method.generator.downsample=blur",
+        "method.discriminator.downsample=blur",
+    ),
+    "attention": ("method.generator.attention=true",),
+    "unet": ("method.generator.network=unet", "method.generator.levels=5", "method.generator.channels=24"),
+    "transposed": ("method.generator.upsample=transposed",),
+    "cosine": ("schedule.shape=cosine",),
+}
+FEW = "data.style.scenes=100"  # paintings
+SHOWN = {"plain": (), "diffaugment": ("method.diffaugment=[color,translation,cutout]",)}
+
 VARIANTS = (
     Variant("published", "demo", PUBLISHED),  # CycleGAN by the paper's options, at the demo's size
     Variant("rate", "demo", PUBLISHED[1:]),
     Variant("resize", "demo", PUBLISHED[2:]),
     Variant("cyclegan", "demo"),
+    Variant("contrast", "demo_modern", ("train.ema=0",)),
+    Variant("modern", "demo_modern"),
     Variant("cut", "demo_cut"),
     Variant("fastcut", "demo_fastcut"),
+    *(Variant(name, "demo_modern", words) for name, words in MORE.items()),
+    *(Variant(f"few_{name}", "demo_modern", (FEW, *words)) for name, words in SHOWN.items()),
 )
 
 
@@ -54,46 +83,71 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="for the runs")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--steps", type=int, default=1000, help="a quarter of them at the full rate; one folder, one number"
+    )
     parser.add_argument("--only", nargs="+", choices=[variant.name for variant in VARIANTS], metavar="NAME")
     parser.add_argument("--table", action="store_true", help="train nothing")
     arguments = parser.parse_args()
     chosen = [variant for variant in VARIANTS if not arguments.only or variant.name in arguments.only]
-    runs = [(variant, seed) for seed in range(arguments.seeds) for variant in chosen]
+    folder = arguments.folder.absolute()
+    runs = [Run(folder, variant, seed, arguments.steps) for seed in range(arguments.seeds) for variant in chosen]
     if not arguments.table:
         with ThreadPoolExecutor(cores(1)) as pool:
-            list(pool.map(lambda run: train(arguments.folder, *run), runs))
-    print(table(arguments.folder, chosen, arguments.seeds))
+            list(pool.map(Run.train, runs))
+    print(table(runs))
 
 
-def train(folder: Path, variant: Variant, seed: int) -> None:
-    """One run, or the rest of it; an error is told, and the others go on."""
-    run = place(folder, variant, seed)
-    command = [
-        *(sys.executable, "train.py", f"configs/{variant.recipe}.yaml", f"run={run}", f"seed={seed}", *variant.words),
-        *(f"eval.every={STEPS}", f"eval.pictures={PICTURES}", "log.wandb=disabled", f"log.pictures_every={STEPS}"),
-    ]
-    told = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
-    )
-    last = told.stderr.strip().splitlines()[-1:] or [""]
-    print(f"{run.name}: {'done' if told.returncode == 0 else last[0]}", flush=True)
+@dataclass(frozen=True)
+class Run:
+    folder: Path
+    variant: Variant
+    seed: int
+    steps: int
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f"{self.variant.name}-{self.seed}"
+
+    @property
+    def recipe(self) -> str:
+        return f"configs/{self.variant.recipe}.yaml"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return (
+            *(f"run={self.path}", f"seed={self.seed}", *self.variant.words),
+            *(f"schedule.constant={self.steps // 4}", f"schedule.decay={self.steps - self.steps // 4}"),
+            *(f"eval.every={self.steps}", f"eval.pictures={PICTURES}"),
+            *("log.wandb=disabled", f"log.pictures_every={self.steps}"),
+        )
+
+    def train(self) -> None:
+        """All of it, or the rest; an error is told, and the others go on."""
+        command = [sys.executable, "train.py", self.recipe, *self.words]
+        told = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+        )
+        last = told.stderr.strip().splitlines()[-1:] or [""]
+        print(f"{self.path.name}: {'done' if told.returncode == 0 else last[0]}", flush=True)
+
+    def scores(self) -> dict[str, float]:
+        """After the last step; {} before it, or where the folder holds a run of other settings."""
+        if not (self.path / "config.yaml").is_file():
+            return {}
+        there = load_config(self.path / "config.yaml", (), METHODS, SOURCES)
+        if there != load_config(ROOT / self.recipe, self.words, METHODS, SOURCES):
+            print(f"{self.path.name}: has other settings than these, and does not count")
+            return {}
+        rows = [row for row in read_log(self.path / "log.jsonl") if row["step"] == self.steps and "eval/swd" in row]
+        return {key: rows[-1].get(f"eval/{key}", math.nan) for key in COLUMNS} if rows else {}
 
 
-def place(folder: Path, variant: Variant, seed: int) -> Path:
-    return folder.absolute() / f"{variant.name}-{seed}"
-
-
-def found(folder: Path, variant: Variant, seed: int) -> dict[str, float]:
-    """The scores of a finished run; {} of another."""
-    rows = [row for row in read_log(place(folder, variant, seed) / "log.jsonl") if "eval/psnr_truth" in row]
-    return {key: rows[-1][f"eval/{key}"] for key in COLUMNS} if rows else {}
-
-
-def table(folder: Path, variants: Sequence[Variant], seeds: int) -> str:
+def table(runs: Sequence[Run]) -> str:
     """Mean and standard deviation over the seeds."""
     rows = []
-    for variant in variants:
-        scores = [scores for seed in range(seeds) if (scores := found(folder, variant, seed))]
+    for variant in dict.fromkeys(run.variant for run in runs):
+        scores = [scores for run in runs if run.variant == variant and (scores := run.scores())]
         cells = [_mean_and_spread([each[key] for each in scores]) for key in COLUMNS]
         rows.append([variant.name, " ".join(variant.words), len(scores), *cells])
     return tabulate(rows, ["variant", "settings", "seeds", *COLUMNS.values()], tablefmt="github")

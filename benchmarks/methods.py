@@ -23,7 +23,7 @@ from engine.step import Stepper
 from engine.training import Training
 from models import METHODS, build_method
 
-DEMO = ("configs/demo.yaml", "configs/demo_cut.yaml", "configs/demo_fastcut.yaml")
+DEMO = tuple(f"configs/demo{name}.yaml" for name in ("", "_modern", "_cut", "_fastcut"))
 
 
 def main() -> None:

@@ -205,7 +205,8 @@ class _Reader:
         self.tags = tags
         self.unused: dict[str, str] = {}  # sections that the chosen method does without, and its name
 
-    def section(self, schema: type, values: Any, prefix: str) -> Any:
+    def section(self, schema: type, values: Any, prefix: str, default: Any = None) -> Any:
+        """Args: default: the section where nothing is said, if the one around it has its own idea of that."""
         if not isinstance(values, dict):
             raise self.error(prefix, f"is a section with the keys {', '.join(_names(schema))}")
         for key in values:
@@ -221,10 +222,11 @@ class _Reader:
             elif key in self.tags:
                 given[name] = self.tagged(values.get(name), key)
             elif dataclasses.is_dataclass(hints[name]):
-                given[name] = self.section(hints[name], values.get(name, {}), key)
+                own = _made_by_default(schema, name) if default is None else getattr(default, name)
+                given[name] = self.section(hints[name], values.get(name, {}), key, own)
             elif name in values:
                 given[name] = self.value(hints[name], values[name], key)
-        return schema(**given)
+        return schema(**given) if default is None else dataclasses.replace(default, **given)
 
     def unknown(self, key: str, schema: type, prefix: str) -> str:
         known = _names(schema)
@@ -259,6 +261,12 @@ class _Reader:
 
     def error(self, key: str, problem: str) -> ConfigError:
         return ConfigError(f"{'command line' if key in self.overridden else self.path}: {key} {problem}")
+
+
+def _made_by_default(schema: type, name: str) -> Any:
+    """The section `name` of this schema where nothing is said of it; None where something must be."""
+    factories = {f.name: f.default_factory for f in dataclasses.fields(schema)}
+    return None if factories[name] is dataclasses.MISSING else factories[name]()
 
 
 def _names(schema: type) -> list[str]:

@@ -50,6 +50,7 @@ def step_flops(learner: Learner, batch: AnyBatch) -> int | None:
 
     Args:
         learner: itself, not wrapped for several processes.
+        batch: of any step; counted is step 1, for the first has what comes every so many steps, as R1 does.
 
     Returns None for a method that cannot be counted so, as one that asks for a number in the middle of its step.
     """
@@ -57,6 +58,8 @@ def step_flops(learner: Learner, batch: AnyBatch) -> int | None:
         with torch.random.fork_rng(devices=[]), torch.compiler.set_stance("force_eager"), torch.enable_grad():
             with _OnMeta():
                 shadow, batch = copy.deepcopy(learner), _on_meta(batch)
+            if batch.places is not None:
+                batch = replace(batch, places=replace(batch.places, step=1))
             return _count(shadow.train(), batch)
     except Exception:  # a forecast without this number is better than no training
         return None

@@ -25,9 +25,13 @@ def lower(key: str, zero: str = "lowest") -> Remedy:
     return remedy
 
 
-def higher(key: str) -> Remedy:
+def higher(key: str, start: str = "") -> Remedy:
+    """Args: start: a value to begin with, where it is 0."""
+
     def remedy(settings: Settings) -> str:
         known, value = _find(settings, key)
+        if known and start and not value:
+            return f"{key}={start}"
         return f"a higher {key} (now {value})" if known else ""
 
     return remedy
@@ -49,15 +53,32 @@ def choose(key: str, wanted: str) -> Remedy:
     return remedy
 
 
+def _identity(settings: Settings) -> str:
+    """FastCUT has no paintings' part, without which a weight of it is nothing."""
+    known, value = _find(settings, "method.nce_identity")
+    return "method.nce_identity=true" if known and not value else higher("method.identity_weight", "1")(settings)
+
+
+def _r1(settings: Settings) -> str:
+    """Which a critic does not have, whose slope is held anyway."""
+    critic = _find(settings, "method.adversarial")[1] == "wgan-gp"
+    return "" if critic else higher("method.r1_weight", "0.1")(settings)
+
+
 REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "constant": (lower("method.learning_rate"), switch_on("method.diffaugment", "=[translation,cutout]")),
-    "identity": (lower("method.identity_weight"), lower("method.cycle_weight"), higher("method.style_weight")),
-    "colour_inversion": (higher("method.identity_weight"),),
+    "identity": (
+        lower("method.identity_weight"),
+        lower("method.cycle_weight"),
+        lower("method.nce_weight"),
+        higher("method.style_weight"),
+    ),
+    "colour_inversion": (_identity,),
     "mode_collapse": (lower("method.learning_rate"), switch_on("method.diffaugment", "=[translation,cutout]")),
     "checkerboard": (choose("method.generator.upsample", "resize"),),
     WON: (
         switch_on("method.diffaugment", "=[translation,cutout]"),
-        higher("method.r1_weight"),
+        _r1,
         lower("method.discriminator_rate", zero="default"),
         switch_on("train.ema", "=0.999"),
     ),

@@ -45,16 +45,17 @@ class Adversary:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """What the discriminator lowers, and its parts; both [N, 3, H, W], fake without a gradient. Real and generated
         pictures are one batch: norms of single pictures make it the same to rounding."""
-        real, fake = self._shown(real, places, "real"), self._shown(fake, places, "fake")
-        scores = discriminator(torch.cat([real, fake]))
+        shown, fake = self._shown(real, places, "real"), self._shown(fake, places, "fake")
+        scores = discriminator(torch.cat([shown, fake]))
         loss = mean_over_scales(lambda each: self.loss.judges(*each.chunk(2)), scores)
         report = {self.name: loss}
         penalty, weight = None, 0.0
         if self.options.adversarial == "wgan-gp":
-            penalty = gradient_penalty(discriminator, real, fake, places.uniform(self.name))
+            penalty = gradient_penalty(discriminator, shown, fake, places.uniform(self.name))
             weight = self.options.gradient_penalty_weight
         elif self.options.r1_weight and places.step % self.options.r1_every == 0:
-            penalty = r1_penalty(discriminator, real)
+            # Of the picture, not of what is shown of it, as StyleGAN2-ADA has it: a hole that is cut has no slope.
+            penalty = r1_penalty(lambda pictures: discriminator(self._shown(pictures, places, "real")), real)
             weight = self.options.r1_weight * self.options.r1_every
         if penalty is not None:
             loss = loss + weight * penalty

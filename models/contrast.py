@@ -28,7 +28,7 @@ def patch_contrast(
     """
     (ask, asked), (know, known) = queries, keys
     positions = tuple(
-        places.choose(f"{name} {number}", features[0, 0].numel(), options.positions).to(
+        places.choose(f"{name} {number}", features[0, 0].numel(), options.num_patches).to(
             features.device, non_blocking=True
         )
         for number, features in enumerate(asked)

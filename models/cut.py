@@ -5,7 +5,8 @@ Park, Efros, Zhang, Zhu, ECCV 2020, arXiv 2007.15651; where paper and the author
 X photographs, Y paintings; G: X -> Y the generator, D judges paintings. What is at a place of G(x) shall be found again
 at the same place of x, among all places of x: by features of G's own encoder, which heads H make comparable. No way
 back is learnt. FastCUT is the same without the paintings' part, with mirrored pictures and more weight.
-Departures: none by default. Keys are taken from the pass that translates, which is the same pass.
+Departures: photographs and paintings are compared at the same places of a step, where the code draws twice. Keys are
+taken from the pass that translates, which is the same pass.
 """
 
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ class CUT(Method):
 
     def turns(self, batch: Batch) -> Iterator[Turn]:
         x, y, places = batch.content, batch.style, batch.places
-        real = torch.cat([x, y]) if self.options.identity else x
+        real = torch.cat([x, y]) if self.options.nce_identity else x
         mirrored = self.options.flip_equivariance and places.coin("flip")
         made, keys = self.G(real.flip(3) if mirrored else real, "both")
         if mirrored:  # the translation is compared with the picture as it was
@@ -64,9 +65,9 @@ class CUT(Method):
         compared = patch_contrast((self.H, queries), (self.H, keys), places, self.options)
         nce_x, *nce_y = compared.split(len(x))  # Eq. 4 of x, and of y
         nce = torch.stack([part.mean() for part in (nce_x, *nce_y)])
-        report = {"G": adversarial, "nce_x": nce[0]} | ({"nce_y": nce[1]} if self.options.identity else {})
+        report = {"G": adversarial, "nce_x": nce[0]} | ({"nce_y": nce[1]} if self.options.nce_identity else {})
         total = adversarial + self.options.nce_weight * nce.mean()
-        if self.options.identity and self.options.identity_weight:
+        if self.options.nce_identity and self.options.identity_weight:
             report["identity"] = l1(made[len(x) :], real[len(x) :].flip(3) if mirrored else real[len(x) :])
             total = total + self.options.identity_weight * report["identity"]
         yield Turn("generator", total, report)
@@ -76,4 +77,4 @@ class CUT(Method):
 
     def samples(self, batch: Batch) -> dict[str, Tensor]:
         columns = {"photograph": batch.content, "translation": self.G(batch.content), "painting": batch.style}
-        return columns | ({"painting translated": self.G(batch.style)} if self.options.identity else {})
+        return columns | ({"painting translated": self.G(batch.style)} if self.options.nce_identity else {})

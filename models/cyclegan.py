@@ -6,8 +6,9 @@ X photographs, Y paintings; G: X -> Y and F: Y -> X the generators; D_Y judges p
 Departures from the reference code: none by default; the options of CycleGANOptions name the alternatives. What a
 network is to do for a step twice is one batch: norms of single pictures make it the same to rounding.
 One of them, nce_weight, adds the contrast of patches both ways (DCLGAN: Han, Shoeiby, Petersson, Armin, CVPRW 2021,
-arXiv 2104.07689; here beside the cycle, which passes both encoders anyway): heads H_X and H_Y make what G's encoder
-finds in photographs and F's in paintings comparable.
+arXiv 2104.07689): heads H_X and H_Y make what G's encoder finds in photographs and F's in paintings comparable. DCLGAN
+has it instead of the cycle, here it stands beside it, since the cycle passes both encoders anyway; the five places are
+CUT's, of which DCLGAN leaves out the picture itself; the heads share the generators' optimizer.
 """
 
 from collections.abc import Iterator

@@ -77,7 +77,7 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor, share
     return ((slope.square().sum(dim=(1, 2, 3)) + 1e-12).sqrt() - 1).square().mean()
 
 
-def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
+def r1_penalty(discriminator: Callable[[Tensor], Scores], real: Tensor) -> Tensor:
     """E[|dD(x)/dx|^2] / 2 at real pictures (Mescheder, Geiger, Nowozin 2018, Eq. 9, for a weight of 1).
 
     Shape: [N, 3, H, W]. A picture's output is the mean of its patch scores. The gradient reaches the discriminator's
@@ -89,7 +89,8 @@ def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
 
 
 def mean_over_scales(compute: Callable[[Tensor], Tensor], scores: Scores) -> Tensor:
-    """The mean of a scalar of each map of scores."""
+    """The mean of a scalar of each map of scores, where pix2pixHD (Wang et al. 2018) has the sum: so the weights of the
+    other losses mean the same for any number of scales."""
     maps = scores if isinstance(scores, tuple) else (scores,)
     return torch.stack([compute(each) for each in maps]).mean()
 

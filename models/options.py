@@ -155,6 +155,12 @@ class GANOptions:
     beta1: Annotated[float, Ge(0), Lt(1)] = 0.5
     beta2: Annotated[float, Ge(0), Lt(1)] = 0.999
 
+    def __post_init__(self) -> None:
+        if self.r1_weight and self.adversarial == "wgan-gp":
+            raise OptionsError(
+                "method.r1_weight: method.adversarial=wgan-gp has a penalty of its own; give one of them"
+            )
+
 
 @dataclass(frozen=True)
 class ContrastOptions(GANOptions):
@@ -162,7 +168,7 @@ class ContrastOptions(GANOptions):
 
     nce_weight: Weight = 1.0  # of PatchNCE; 10 in FastCUT
     temperature: Annotated[float, Gt(0)] = 0.07
-    positions: Annotated[int, Ge(2)] = 256  # compared in each of five feature maps
+    num_patches: Annotated[int, Ge(2)] = 256  # compared in each of five feature maps
     head_channels: Positive = 256  # of the heads that make features comparable
 
 
@@ -189,9 +195,14 @@ class CUTOptions(ContrastOptions):
     discriminator: DiscriminatorOptions = field(
         default_factory=lambda: DiscriminatorOptions(downsample="blur", initialise="xavier")
     )
-    identity: bool = True  # also of paintings and what is made of them; PatchNCE is the mean of both then
-    identity_weight: Weight = 0.0  # of paintings' L1 distance to what is made of them, as in CycleGAN; with identity
+    nce_identity: bool = True  # also of paintings and what is made of them; PatchNCE is the mean of both then
+    identity_weight: Weight = 0.0  # of paintings' L1 distance to what is made of them, as in CycleGAN
     flip_equivariance: bool = False  # every other batch is translated mirrored, and compared as it was
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.identity_weight and not self.nce_identity:
+            raise OptionsError("method.identity_weight: paintings are translated only with method.nce_identity=true")
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ TINY = (
 
 TINY_CUT = (
     *(word for word in TINY if "pool_size" not in word),
-    "method.positions=16",
+    "method.num_patches=16",
     "method.head_channels=8",
 )
 

@@ -14,7 +14,7 @@ from models.cut import CUT
 from models.cyclegan import CycleGAN
 from models.diffaugment import POLICIES, diffaugment
 from models.losses import r1_penalty
-from models.options import CUTOptions, CycleGANOptions, DiscriminatorOptions, GANOptions, GeneratorOptions
+from models.options import CUTOptions, CycleGANOptions, DiscriminatorOptions, GANOptions, GeneratorOptions, OptionsError
 from tests.conftest import move, train_tiny
 from tests.test_cyclegan import batch
 
@@ -118,6 +118,25 @@ def test_r1_is_lazy_and_weighs_the_more() -> None:
     assert [step for step, (_, report) in found.items() if "D_penalty" in report] == [0, 4]
     loss, report = found[4]
     torch.testing.assert_close(loss, report["D"] + 0.5 * 4 * report["D_penalty"])
+
+
+def test_r1_is_of_the_picture_and_not_of_what_is_shown_of_it() -> None:
+    """Where DiffAugment has cut a hole, or moved a picture's edge out of sight, there is no slope."""
+    whole, part = ([], ["translation", "cutout"])
+    found = []
+    for policy in (whole, part):
+        critic = nn.Conv2d(3, 1, 16, bias=False)
+        nn.init.ones_(critic.weight)
+        game = Adversary("D", GANOptions(r1_weight=1.0, diffaugment=policy))
+        found.append(game.judges(critic, noise(), -noise(), places())[1]["D_penalty"].item())
+    seen = found[1] / found[0]
+    assert found[0] == pytest.approx(0.5 * 3 * 16 * 16)
+    assert 0.3 < seen < 0.9
+
+
+def test_r1_beside_the_penalty_of_a_critic_is_refused() -> None:
+    with pytest.raises(OptionsError, match=r"method\.r1_weight: method\.adversarial=wgan-gp"):
+        GANOptions(adversarial="wgan-gp", r1_weight=1.0)
 
 
 def test_a_term_of_some_steps_is_logged_as_the_mean_of_those(tmp_path: Path) -> None:

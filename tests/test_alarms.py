@@ -51,10 +51,15 @@ def test_only_options_that_the_run_has_and_that_would_change_something_are_named
     assert "checkpoints/best.pt" in found["mode_collapse"]
     found = advice(settings("demo", "method.identity_weight=0", "train.ema=0.99"))
     assert "upsample" not in found["checkerboard"]
-    assert "a higher method.identity_weight (now 0.0)" in found["colour_inversion"]
+    assert "method.identity_weight=1" in found["colour_inversion"]
     assert "identity_weight" not in found["identity"]
     assert "best.pt" not in found["mode_collapse"]
     assert "train.ema" not in found[WON]
+    for recipe, remedy in {"demo_cut": "method.identity_weight=1", "demo_fastcut": "method.nce_identity=true"}.items():
+        found = advice(settings(recipe))
+        assert found["colour_inversion"].endswith(f"in a new run: {remedy}")
+        assert "a lower method.nce_weight" in found["identity"]
+    assert "r1_weight" not in advice(settings("demo", "method.adversarial=wgan-gp"))[WON]
     found = advice(settings("demo_johnson"))
     assert "a higher method.style_weight" in found["identity"]
     assert "may help" not in found["colour_inversion"]  # it has nothing for that
@@ -63,7 +68,7 @@ def test_only_options_that_the_run_has_and_that_would_change_something_are_named
 def test_remedies_against_a_discriminator_that_has_won() -> None:
     method = {"diffaugment": [], "r1_weight": 0.0, "discriminator_rate": 0.0}
     assert advice({"method": method, "train": {"ema": 0.0}})[WON].endswith(
-        "in a new run: method.diffaugment=[translation,cutout], a higher method.r1_weight (now 0.0), a lower "
+        "in a new run: method.diffaugment=[translation,cutout], method.r1_weight=0.1, a lower "
         "method.discriminator_rate or "
         "train.ema=0.999"
     )

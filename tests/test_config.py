@@ -9,6 +9,7 @@ import pytest
 from data import SOURCES
 from engine.config import ConfigError, config_from_dict, differences, load_config, to_dict
 from models import METHODS
+from tests.conftest import call
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "configs/demo.yaml"
@@ -137,6 +138,26 @@ def test_overrides_win_and_defaults_fill_in() -> None:
     config = load("train.batch_size=7", "method.generator.channels=9", "data.content.seed=5")
     assert (config.train.batch_size, config.method.generator.channels, config.data.content.seed) == (7, 9, 5)
     assert (config.method.pool_size, config.method.first) == (50, "generators")
+
+
+def test_a_key_of_a_section_leaves_the_others_as_the_method_has_them() -> None:
+    """CUT's networks are not CycleGAN's, Johnson's VGG is not Gatys': naming one of their options changes that one."""
+    config = load("method.name=cut", "method.generator.channels=8", "method.discriminator.channels=8")
+    generator, discriminator = config.method.generator, config.method.discriminator
+    assert (generator.channels, generator.upsample, generator.downsample, generator.initialise) == (
+        *(8, "blur", "blur", "xavier"),
+    )
+    assert (discriminator.channels, discriminator.downsample, discriminator.initialise) == (8, "blur", "xavier")
+    assert load("method.name=johnson", "method.features.weights=random").method.features.network == "vgg16"
+    assert load("method.name=adain", "method.features.weights=random").method.features.padding == "reflect"
+
+
+def test_options_that_do_not_go_together_are_one_line(capsys: pytest.CaptureFixture) -> None:
+    words = ("run=x", "method.name=cut", "method.nce_identity=false", "method.identity_weight=1")
+    assert call("train", ROOT / "configs/demo.yaml", *words) == 2
+    assert capsys.readouterr().err.strip().splitlines() == [
+        "method.identity_weight: paintings are translated only with method.nce_identity=true"
+    ]
 
 
 def test_a_configuration_survives_the_way_through_plain_values() -> None:

@@ -23,7 +23,7 @@ from tests.test_step import pictures as random_pictures
 SMALL = {
     "generator": GeneratorOptions(channels=4, blocks=2, upsample="blur", downsample="blur"),
     "discriminator": DiscriminatorOptions(4, 2, "blur"),
-    "positions": 16,
+    "num_patches": 16,
     "head_channels": 8,
 }
 
@@ -153,7 +153,7 @@ def test_the_losses_are_the_sums_that_the_authors_write() -> None:
 def test_a_mirrored_batch_is_compared_as_it_was(step: int) -> None:
     """FastCUT translates the mirrored photograph and mirrors the query back, not the key."""
     places = Places(0, 2, 2, seed=0, step=step)
-    method, batch = tiny(flip_equivariance=True, identity=False), pictures(places=places)
+    method, batch = tiny(flip_equivariance=True, nce_identity=False), pictures(places=places)
     _, turn = method.turns(batch)
     with torch.no_grad():
         mirrored = places.coin("flip")
@@ -184,9 +184,9 @@ def test_a_step_is_the_same_compiled_and_never_waits_for_the_device(monkeypatch:
     assert "cannot be compiled" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("recipe", ["demo_cut", "cut", "fastcut"])
+@pytest.mark.parametrize("recipe", ["demo_cut", "cut", "fastcut", "demo_modern"])
 def test_the_recipes_train_and_resume_to_the_bit(recipe: str, tmp_path: Path) -> None:
-    drawn = [f"data.{domain}.source=synthetic" for domain in ("content", "style")] if recipe != "demo_cut" else []
+    drawn = [f"data.{domain}.source=synthetic" for domain in ("content", "style")] if "demo" not in recipe else []
     words = (*TINY_CUT, *drawn, "eval.every=0", "checkpoints.keep_best=", "schedule.unit=steps", "train.batch_size=2")
     words = (*words, "log.wandb=disabled", "train.ema=0.9")
     whole, parts = tmp_path / "whole", tmp_path / "parts"

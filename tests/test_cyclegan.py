@@ -74,7 +74,7 @@ def test_generators_loss_is_the_sum_that_the_paper_writes() -> None:
     torch.testing.assert_close(turn.loss, expected)
 
 
-CONTRAST = {"nce_weight": 2.0, "positions": 16, "head_channels": 8}
+CONTRAST = {"nce_weight": 2.0, "num_patches": 16, "head_channels": 8}
 
 
 def test_contrast_both_ways_is_added_and_moves_its_heads() -> None:

@@ -24,6 +24,7 @@ from tests.conftest import move
 
 CPU = torch.device("cpu")
 PAIRS = Batch(torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32))
+R1_EVERY_STEP = {"r1_weight": 1.0, "r1_every": 1}
 RANDOM = {network: FeatureOptions(network=network, weights="random") for network in ("vgg16", "vgg19")}
 
 
@@ -68,6 +69,13 @@ def cyclegan(adversarial: str, **options: object) -> Learner:
             **options,
         )
     )
+
+
+def test_what_comes_every_so_many_steps_is_left_out() -> None:
+    plain, lazy, eager = (
+        step_flops(cyclegan("lsgan", **options), PAIRS) for options in ({}, {"r1_weight": 1.0}, R1_EVERY_STEP)
+    )
+    assert plain == lazy < eager
 
 
 def johnson() -> Learner:

@@ -2,10 +2,14 @@
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from data import SOURCES
+from engine.config import load_config
+from models import METHODS
 from tests.broken_files import picture
 from tests.conftest import ROOT, TINY, call
 from tests.test_imports import PACKAGES, SCRIPTS
@@ -20,6 +24,22 @@ def test_the_make_targets_exist() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
     ci = (ROOT / ".ci/run").read_text()
     assert all(f"make {target}" in ci for target in ("test", "demo", "lint"))
+
+
+def test_what_make_trains_are_recipes() -> None:
+    told = subprocess.run(
+        ["make", "-n", "demo", "compare"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    trained = re.findall(r"train\.py (configs/\w+\.yaml) (.+)", told)
+    assert {recipe for recipe, _ in trained} >= {
+        f"configs/demo{name}.yaml" for name in ("", "_modern", "_cut", "_fastcut")
+    }
+    for recipe, words in trained:
+        load_config(ROOT / recipe, words.split(), METHODS, SOURCES)
+    evaluated = re.findall(r"evaluate\.py (.+?) *--report", told.replace("\\\n", ""))[-1].split()
+    assert {word for word in evaluated if not word.endswith(".yaml")} == {
+        word.removeprefix("run=") for _, words in trained for word in words.split() if "runs/compare" in word
+    }
 
 
 def test_the_three_lines_for_your_own_folders_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
