@@ -209,6 +209,8 @@ class _Reader:
         """Args: default: the section where nothing is said, if the one around it has its own idea of that."""
         if not isinstance(values, dict):
             raise self.error(prefix, f"is a section with the keys {', '.join(_names(schema))}")
+        former = getattr(schema, "FORMER_NAMES", {})
+        values = {former.get(key, key): value for key, value in values.items()}
         for key in values:
             if key not in _names(schema):
                 raise self.error(_join(prefix, key), self.unknown(str(key), schema, prefix))

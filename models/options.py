@@ -5,7 +5,7 @@ wrong key is answered before torch is imported (seconds); nothing here may impor
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -165,6 +165,8 @@ class GANOptions:
 @dataclass(frozen=True)
 class ContrastOptions(GANOptions):
     """What the methods that compare patches have in common; defaults as in CUT's code."""
+
+    FORMER_NAMES: ClassVar = {"positions": "num_patches", "identity": "nce_identity"}  # in runs of earlier versions
 
     nce_weight: Weight = 1.0  # of PatchNCE; 10 in FastCUT
     temperature: Annotated[float, Gt(0)] = 0.07

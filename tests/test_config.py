@@ -152,6 +152,14 @@ def test_a_key_of_a_section_leaves_the_others_as_the_method_has_them() -> None:
     assert load("method.name=adain", "method.features.weights=random").method.features.padding == "reflect"
 
 
+def test_a_run_may_have_begun_under_former_names() -> None:
+    saved = to_dict(load("method.name=cut"))
+    saved["method"]["positions"] = saved["method"].pop("num_patches") // 2
+    saved["method"]["identity"] = not saved["method"].pop("nce_identity")
+    method = config_from_dict(saved, "saved", METHODS, SOURCES).method
+    assert (method.num_patches, method.nce_identity) == (128, False)
+
+
 def test_options_that_do_not_go_together_are_one_line(capsys: pytest.CaptureFixture) -> None:
     words = ("run=x", "method.name=cut", "method.nce_identity=false", "method.identity_weight=1")
     assert call("train", ROOT / "configs/demo.yaml", *words) == 2
