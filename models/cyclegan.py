@@ -33,7 +33,11 @@ l1 = functional.l1_loss
 
 @dataclass(frozen=True)
 class Made:
-    """What a generator makes of pictures, and of those of the domain that it leads to; features: the pictures' own."""
+    """What a generator makes of pictures.
+
+    fake: of the pictures themselves; same: of pictures of the domain that it leads to, none without the identity loss;
+    features: of the pictures, by its encoder; () where they are not compared.
+    """
 
     fake: Tensor
     same: Tensor

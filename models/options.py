@@ -166,8 +166,6 @@ class GANOptions:
 class ContrastOptions(GANOptions):
     """What the methods that compare patches have in common; defaults as in CUT's code."""
 
-    FORMER_NAMES: ClassVar = {"positions": "num_patches", "identity": "nce_identity"}  # in runs of earlier versions
-
     nce_weight: Weight = 1.0  # of PatchNCE; 10 in FastCUT
     temperature: Annotated[float, Gt(0)] = 0.07
     num_patches: Annotated[int, Ge(2)] = 256  # compared in each of five feature maps
@@ -180,7 +178,7 @@ class CycleGANOptions(ContrastOptions):
 
     name: Literal["cyclegan"] = "cyclegan"
     cycle_weight: Weight = 10.0
-    nce_weight: Weight = 0.0  # of PatchNCE both ways, as DCLGAN has it (Han et al. 2021, with 2); CycleGAN has none
+    nce_weight: Weight = 0.0  # of PatchNCE both ways, as DCLGAN has it (Han et al. 2021); CycleGAN has none
     identity_weight: Weight = 5.0  # half of cycle_weight in the reference code; 0 leaves the term out
     pool_size: Annotated[int, Ge(0)] = 50  # generated pictures remembered per domain
     first: Literal["generators", "discriminators"] = "generators"  # who moves first in a step
@@ -189,6 +187,8 @@ class CycleGANOptions(ContrastOptions):
 @dataclass(frozen=True)
 class CUTOptions(ContrastOptions):
     """CUT (Park, Efros, Zhang, Zhu, ECCV 2020), with the values of the authors' code; FastCUT is a recipe of it."""
+
+    FORMER_NAMES: ClassVar = {"positions": "num_patches", "identity": "nce_identity"}  # in runs of earlier versions
 
     name: Literal["cut"] = "cut"
     generator: GeneratorOptions = field(
