@@ -108,7 +108,7 @@ def _check(own: GeneratorOptions, teacher: Teacher) -> None:
             "method.generator.spectral_norm = True: a slice has the weights that its teacher translates with, "
             "and learns without it"
         )
-    for key in ("network", "blocks", "upsample", "downsample", "skips", "attention"):
+    for key in ("network", "blocks", "upsample", "downsample", "skips", "attention", "norm"):
         given, wanted = getattr(own, key), getattr(full, key)
         if given != wanted:
             raise TeacherError(

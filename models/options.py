@@ -36,6 +36,7 @@ class GeneratorOptions:
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0  # inside the residual blocks, or a unet's three innermost ups
     skips: bool = False  # resnet: from encoder to decoder: detail stays sharp, and is repainted less; a unet has them
     attention: bool = False  # between all places where the picture is small (SAGAN); not for pictures in parts
+    norm: Literal["instance", "pixel"] = "instance"  # pixel: every place by itself; no blobs, colours stay nearer
     spectral_norm: bool = False  # convolutions that make nothing larger (Miyato et al. 2018)
 
 
@@ -48,6 +49,7 @@ class DiscriminatorOptions:
     downsample: Literal["strided", "blur"] = "strided"  # blur: without aliases, as CUT's; these layers cost four times
     initialise: Literal["normal", "xavier"] = "normal"  # xavier: as CUT's
     scales: Annotated[int, Ge(1), Le(8)] = 1  # judges, each at half the size of the one before (pix2pixHD)
+    norm: Literal["instance", "none"] = "instance"  # none: sees how bright a picture is; with spectral_norm
     spectral_norm: bool = False  # convolutions that make nothing larger (Miyato et al. 2018)
 
 

@@ -17,6 +17,7 @@ NETWORKS = {
     "resize": GeneratorOptions(channels=4, blocks=2, upsample="resize"),
     "transposed, skips": GeneratorOptions(channels=4, blocks=1, skips=True, dropout=0.5),
     "resize, skips": GeneratorOptions(channels=4, blocks=1, upsample="resize", skips=True),
+    "resize, skips, pixel norm": GeneratorOptions(channels=4, blocks=1, upsample="resize", skips=True, norm="pixel"),
     "blur": GeneratorOptions(channels=4, blocks=1, downsample="blur", upsample="blur"),
     "unet": GeneratorOptions(network="unet", channels=4, levels=2),
     "unet, blur": GeneratorOptions(network="unet", channels=4, levels=2, downsample="blur", upsample="blur"),

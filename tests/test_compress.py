@@ -162,6 +162,7 @@ def test_a_student_may_be_as_wide_as_its_teacher_and_then_is_it(tiny_run: Path) 
         ("blocks", 2, "blocks = 2: .* has 1"),
         ("skips", False, "skips = False: .* has True, and a slice"),
         ("downsample", "blur", "downsample = blur: .* has strided, and a slice"),
+        ("norm", "pixel", "norm = pixel: .* has instance, and a slice"),
         ("spectral_norm", True, "spectral_norm = True: a slice has the weights that its teacher translates with"),
     ],
 )
@@ -308,7 +309,11 @@ def test_runs_that_cannot_be_made_smaller(
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(("network=unet", "levels=2"), "network = unet"), (("attention=true",), "attention = True")],
+    [
+        (("network=unet", "levels=2"), "network = unet"),
+        (("attention=true",), "attention = True"),
+        (("norm=pixel",), "norm = pixel"),
+    ],
 )
 def test_networks_that_cannot_be_made_smaller(
     words: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture
@@ -317,7 +322,7 @@ def test_networks_that_cannot_be_made_smaller(
     short = ("schedule.constant=1", "schedule.decay=0")
     assert train_tiny(full, *short, *(f"method.generator.{word}" for word in words)) == 0
     assert compress(full, tmp_path / "out") == 2
-    assert f"method.generator.{said}: only ResNet generators without attention" in errors(capsys)
+    assert f"method.generator.{said}: only ResNet generators with instance norm" in errors(capsys)
     assert not (tmp_path / "out").exists()
 
 
@@ -357,6 +362,10 @@ def test_a_teacher_that_has_changed_meanwhile(tiny_run: Path, tmp_path: Path, ca
 def test_the_teachers_options_have_a_place_in_the_schema() -> None:
     """A generator's option that compress.py does not hand on would be lost."""
     handed_on = {"channels", "blocks", "upsample", "downsample", "skips"}
-    without_weights, refused, baked = {"dropout", "initialise"}, {"network", "levels", "attention"}, {"spectral_norm"}
+    without_weights, refused, baked = (
+        {"dropout", "initialise"},
+        {"network", "levels", "attention", "norm"},
+        {"spectral_norm"},
+    )
     assert set(GeneratorOptions.__dataclass_fields__) == handed_on | without_weights | refused | baked
     assert CycleGANOptions().generator == DistilledOptions().generator

@@ -29,6 +29,7 @@ NETWORKS = {
     "transposed": lambda: ResnetGenerator(4, 1),
     "resize, skips, dropout": lambda: ResnetGenerator(4, 1, "resize", 0.5, True),
     "blur": lambda: ResnetGenerator(4, 1, "blur", downsample="blur"),
+    "pixel norm": lambda: ResnetGenerator(4, 1, "resize", norm="pixel"),
     "attention": lambda: ResnetGenerator(4, 1, attention=True),
     "unet, blur, resize": lambda: UnetGenerator(4, 2, "resize", downsample="blur"),
     "johnson": lambda: TransformNetwork(4, 1, True),

@@ -98,6 +98,13 @@ def test_estimates_know_a_picture_that_fits() -> None:
         assert apart(translate_large(painter, pixels, tile=32, statistics=kind), whole) <= 1
 
 
+@pytest.mark.parametrize("statistics", STATISTICS)
+def test_without_statistics_of_the_whole_parts_are_exact(statistics: str) -> None:
+    painter, pixels = translator("resize, skips, pixel norm"), picture(150, 130)
+    found = translate_large(painter, pixels, tile=32, statistics=statistics)
+    assert apart(found, at_once(painter, pixels)) <= 1
+
+
 def test_crops_are_nearer_to_the_whole_than_a_thumbnail(monkeypatch: pytest.MonkeyPatch) -> None:
     """Grain is what a thumbnail loses."""
     monkeypatch.setattr("translation.statistics.CROP", 16)

@@ -11,7 +11,7 @@ from models.networks.attention import SelfAttention
 from models.networks.build import GENERATORS, build_discriminator, build_generator
 from models.networks.discriminator import MultiScaleDiscriminator, PatchDiscriminator
 from models.networks.generator import FEATURES, ResnetGenerator
-from models.networks.normalise import InstanceNorm2d
+from models.networks.normalise import NORMS, InstanceNorm2d, PixelNorm
 from models.networks.spectral import baked, with_spectral_norm
 from models.networks.unet import UnetGenerator
 from models.options import DiscriminatorOptions, GeneratorOptions
@@ -23,15 +23,18 @@ GENERATOR = {
     "resnet, blur, skips": BLUR | {"skips": True},
     "resnet, attention": {"attention": True},
     "resnet, spectral norm": {"spectral_norm": True},
+    "resnet, pixel norm": {"norm": "pixel", "skips": True},
     "unet": {"network": "unet"},
     "unet, blur": BLUR | {"network": "unet", "attention": True},
     "unet, resize, spectral norm": {"network": "unet", "upsample": "resize", "dropout": 0.5, "spectral_norm": True},
+    "unet, pixel norm": {"network": "unet", "norm": "pixel"},
 }
 DISCRIMINATOR = {
     "patches": {},
     "blur": {"downsample": "blur"},
     "spectral norm": {"spectral_norm": True},
     "scales": {"scales": 2},
+    "no norm": {"norm": "none", "spectral_norm": True},
     "all": {"scales": 2, "spectral_norm": True, "downsample": "blur"},
 }
 
@@ -92,8 +95,10 @@ def test_parameters() -> None:
         attention = 3 * (256 * inner + inner) + (inner * 256 + 256) + 1
         assert count(build_generator(GeneratorOptions(attention=True))) == full + attention
         assert count(build_generator(GeneratorOptions(spectral_norm=True))) == full
+        assert count(build_generator(GeneratorOptions(norm="pixel"))) == full
         one = count(build_discriminator(DiscriminatorOptions()))
         assert one == count(build_discriminator(DiscriminatorOptions(downsample="blur"))) == 2_764_737
+        assert count(build_discriminator(DiscriminatorOptions(norm="none"))) == one
         assert count(build_discriminator(DiscriminatorOptions(scales=3, spectral_norm=True))) == 3 * one
 
 
@@ -247,6 +252,58 @@ def test_baked_is_the_same_network_of_plain_layers(name: str) -> None:
     )
     assert network.state_dict().keys() == plain.state_dict().keys()
     assert [type(module) for module in network.modules()] == [type(module) for module in plain.modules()]
+
+
+# -- norms -----------------------------------------------------------------------------------------------------
+
+
+def test_pixel_norm_is_its_equation() -> None:
+    x = torch.randn(2, 5, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    made, norm = torch.empty_like(x), PixelNorm(5)
+    for n in range(2):
+        for row in range(3):
+            for column in range(4):
+                a = x[n, :, row, column]  # Karras et al. 2018, Sec. 4.2
+                made[n, :, row, column] = a / (sum(value**2 for value in a) / 5 + norm.eps) ** 0.5
+    torch.testing.assert_close(norm(x), made, rtol=0, atol=1e-12)
+    x.requires_grad_()
+    assert torch.autograd.gradcheck(norm, x)
+    assert torch.autograd.gradgradcheck(norm, x)
+
+
+def test_pixel_norm_counts_in_float32() -> None:
+    """A mean of bfloat16 squares would round at three digits already, and those of a half are infinite from 256 on."""
+    x = torch.randn(1, 64, 2, 2, generator=torch.Generator().manual_seed(0))
+    for dtype, scale in ((torch.bfloat16, 1), (torch.float16, 100)):
+        made = PixelNorm(64)((x * scale).to(dtype))
+        assert made.dtype == dtype
+        assert made.float().square().mean(dim=1).sub(1).abs().max() < 0.01
+    x = x.to(memory_format=torch.channels_last)
+    assert PixelNorm(64)(x).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_with_pixel_norm_a_part_is_what_it_is_in_the_whole() -> None:
+    """And with instance norm it is not."""
+    torch.manual_seed(0)
+    x = torch.rand(1, 3, 128, 128) * 2 - 1
+    changed = x.clone()
+    changed[..., :16, :16] = 1
+    for norm, alike in (("pixel", True), ("instance", False)):
+        network = ResnetGenerator(4, 1, "resize", norm=norm).eval()
+        far = (network(x) - network(changed))[..., 96:, 96:]
+        assert (far.abs().max().item() < 1e-6) == alike
+
+
+def test_a_discriminator_without_norms_keeps_the_names_of_its_weights() -> None:
+    names = [
+        build_discriminator(DiscriminatorOptions(2, norm=norm)).state_dict().keys() for norm in ("instance", "none")
+    ]
+    assert names[0] == names[1]
+
+
+def test_the_norms_are_the_table() -> None:
+    choices = [options.__annotations__["norm"].__args__ for options in (GeneratorOptions, DiscriminatorOptions)]
+    assert {name for names in choices for name in names} == set(NORMS)
 
 
 # -- several scales --------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from engine.exits import UserError
 from models.networks.attention import SelfAttention
 from models.networks.blur import BlurDown, BlurUpConv2d
 from models.networks.generator import ResizeConv2d
-from models.networks.normalise import InstanceNorm2d
+from models.networks.normalise import InstanceNorm2d, PixelNorm
 from models.networks.padding import ReflectConv2d, ReflectPad2d
 from models.networks.winograd import WinogradConv2d
 from models.translator import Translator
@@ -94,6 +94,7 @@ LAYERS: dict[type, Callable[[nn.Module], list[Operation]]] = {
     BlurUpConv2d: lambda layer: [Double("bilinear"), *_convolution(layer)],
     SelfAttention: lambda layer: [Everywhere(layer)],
     InstanceNorm2d: _pointwise,
+    PixelNorm: _pointwise,
     nn.Tanh: _pointwise,
     nn.Identity: lambda layer: [],
     nn.Dropout: lambda layer: [],  # nothing is dropped from what is translated

@@ -66,7 +66,7 @@ def export_int8(translator: Translator, path: Path, calibration: Path, wanted: f
 def _refuse_other_networks(translator: Translator) -> None:
     """8 bits count on a norm behind every convolution but the first and the last."""
     generator = getattr(translator.method.options, "generator", GeneratorOptions())
-    for key in ("network", "attention"):
+    for key in ("network", "attention", "norm"):
         if (given := getattr(generator, key)) != getattr(GeneratorOptions(), key):
             raise UserError(
                 f"--format int8-onnx: method.generator.{key} = {given} is not written in 8 bits; --format onnx takes it"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from models.networks.blur import BlurDown
 from models.networks.initialise import INITIALISE, freeze_idle_biases
-from models.networks.normalise import InstanceNorm2d
+from models.networks.normalise import NORMS
 
 
 class PatchDiscriminator(nn.Module):
@@ -22,11 +22,19 @@ class PatchDiscriminator(nn.Module):
         layers: convolutions that halve the size.
         downsample: "strided" (the papers), or "blur" as CUT's: a convolution of stride 1, then BlurDown.
         initialise: a key of INITIALISE.
+        norm: a key of NORMS.
 
-    smallest_side: of pictures that it can judge; its last norm then sees four places.
+    smallest_side: of pictures that it can judge; its last instance norm then sees four places.
     """
 
-    def __init__(self, channels: int = 64, layers: int = 3, downsample: str = "strided", initialise: str = "normal"):
+    def __init__(
+        self,
+        channels: int = 64,
+        layers: int = 3,
+        downsample: str = "strided",
+        initialise: str = "normal",
+        norm: str = "instance",
+    ):
         super().__init__()
         self.smallest_side = 3 * 2**layers
         self.sized_by = f"method.discriminator.layers = {layers}"
@@ -38,7 +46,7 @@ class PatchDiscriminator(nn.Module):
             halves = i < layers
             stages += [
                 nn.Conv2d(widths[i - 1], widths[i], 4, stride if halves else 1, padding=1),
-                InstanceNorm2d(widths[i]),
+                NORMS[norm](widths[i]),
                 nn.LeakyReLU(0.2, inplace=True),
                 *(blur if halves else []),
             ]

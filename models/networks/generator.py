@@ -2,7 +2,7 @@
 
 The modules stand in one nn.Sequential in the order, and so under the names, of the reference code's released
 weights: `model.1`, `model.4`, `model.7`, `model.{10..}.conv_block.{1,5}`, then the two ups and the last
-convolution. Pure functions of their input: instance norm keeps no running statistics and has no affine part.
+convolution. Pure functions of their input: norms keep no running statistics and have no affine part.
 """
 
 from itertools import accumulate, pairwise
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from models.networks.attention import SelfAttention
 from models.networks.blur import BlurDown, BlurUpConv2d
 from models.networks.initialise import INITIALISE, freeze_idle_biases
-from models.networks.normalise import InstanceNorm2d
+from models.networks.normalise import NORMS
 from models.networks.padding import ReflectConv2d, ReflectPad2d
 
 
@@ -26,17 +26,17 @@ class ResidualBlock(nn.Module):
 
     recomputable = True  # train.recompute: its activations may be computed again instead of kept
 
-    def __init__(self, channels: int, dropout: float = 0.0):
+    def __init__(self, channels: int, dropout: float = 0.0, norm: str = "instance"):
         super().__init__()
         self.conv_block = nn.Sequential(
             ReflectPad2d(1),
             nn.Conv2d(channels, channels, 3),
-            InstanceNorm2d(channels),
+            NORMS[norm](channels),
             nn.ReLU(inplace=True),
             *([nn.Dropout(dropout)] if dropout else []),
             ReflectPad2d(1),
             nn.Conv2d(channels, channels, 3),
-            InstanceNorm2d(channels),
+            NORMS[norm](channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,6 +84,7 @@ class ResnetGenerator(nn.Module):
         downsample: "strided" (the paper) or "blur" (a convolution of stride 1, then BlurDown).
         initialise: a key of INITIALISE.
         attention: SelfAttention behind the residual blocks.
+        norm: a key of NORMS.
 
     feature_channels: of what `features` gives, place by place. size_multiple, smallest_side: of the sides that it
         should be given (8 px would do, but a norm of so few places leaves little of a picture).
@@ -103,17 +104,21 @@ class ResnetGenerator(nn.Module):
         downsample: str = "strided",
         initialise: str = "normal",
         attention: bool = False,
+        norm: str = "instance",
     ):
         super().__init__()
         c, up, down = channels, UPSAMPLE[upsample], DOWNSAMPLE[downsample]
         self.skips = skips
         stages = [
-            [ReflectPad2d(3), nn.Conv2d(3, c, 7), *_norm_relu(c)],
-            down(c, 2 * c),
-            down(2 * c, 4 * c),
-            [*(ResidualBlock(4 * c, dropout) for _ in range(blocks)), *([SelfAttention(4 * c)] if attention else [])],
-            [up(4 * c, 2 * c), *_norm_relu(2 * c)],
-            [up(2 * c, c), *_norm_relu(c)],
+            [ReflectPad2d(3), nn.Conv2d(3, c, 7), *_norm_relu(c, norm)],
+            down(c, 2 * c, norm),
+            down(2 * c, 4 * c, norm),
+            [
+                *(ResidualBlock(4 * c, dropout, norm) for _ in range(blocks)),
+                *([SelfAttention(4 * c)] if attention else []),
+            ],
+            [up(4 * c, 2 * c), *_norm_relu(2 * c, norm)],
+            [up(2 * c, c), *_norm_relu(c, norm)],
             [ReflectPad2d(3), nn.Conv2d(c, 3, 7), nn.Tanh()],
         ]
         self.model = nn.Sequential(*(layer for stage in stages for layer in stage))
@@ -156,16 +161,16 @@ class ResnetGenerator(nn.Module):
         return x
 
 
-def _norm_relu(channels: int) -> list[nn.Module]:
-    return [InstanceNorm2d(channels), nn.ReLU(inplace=True)]
+def _norm_relu(channels: int, norm: str) -> list[nn.Module]:
+    return [NORMS[norm](channels), nn.ReLU(inplace=True)]
 
 
-def _strided(channels_in: int, channels_out: int) -> list[nn.Module]:
-    return [nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1), *_norm_relu(channels_out)]
+def _strided(channels_in: int, channels_out: int, norm: str) -> list[nn.Module]:
+    return [nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1), *_norm_relu(channels_out, norm)]
 
 
-def _blurred(channels_in: int, channels_out: int) -> list[nn.Module]:
-    return [nn.Conv2d(channels_in, channels_out, 3, padding=1), *_norm_relu(channels_out), BlurDown()]
+def _blurred(channels_in: int, channels_out: int, norm: str) -> list[nn.Module]:
+    return [nn.Conv2d(channels_in, channels_out, 3, padding=1), *_norm_relu(channels_out, norm), BlurDown()]
 
 
 DOWNSAMPLE = {"strided": _strided, "blur": _blurred}

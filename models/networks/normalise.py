@@ -1,7 +1,8 @@
-"""Instance normalisation (Ulyanov et al. 2016, arXiv 1607.08022) that keeps the memory format of what it is given.
+"""The norms of the networks: NORMS, by name.
 
-torch's own gives the same numbers, but goes through NCHW, so that a network in channels_last is copied forth and back
-around every norm. Which of the equal forms is taken is a question of speed only.
+Instance normalisation (Ulyanov et al. 2016, arXiv 1607.08022) keeps the memory format of what it is given. torch's
+own gives the same numbers, but goes through NCHW, so that a network in channels_last is copied forth and back around
+every norm. Which of the equal forms is taken is a question of speed only.
 
 A picture that is translated in parts needs the statistics of the whole: `normalising` gives them to a network's norms
 from outside, or looks on, for as long as it lasts. Training never sees it.
@@ -34,6 +35,28 @@ class InstanceNorm2d(nn.InstanceNorm2d):
             return instance_norm(x, self.weight, self.bias, self.eps)
         return told_norm(x, *self.statistics(self, x), self.weight, self.bias, self.eps)
 
+
+class PixelNorm(nn.Module):
+    """Every place by itself to a mean square of 1 over its channels (Karras et al., ICLR 2018, arXiv 1710.10196,
+    Sec. 4.2). No place depends on another: nothing is gained by a spike somewhere that lowers all the rest, which is
+    how instance norm comes to its blobs (Karras et al., CVPR 2020, arXiv 1912.04958, Sec. 2), and a part of a picture
+    is normalised as in the whole. How bright and how rough a picture is gets through.
+
+    Shape: [N, C, H, W] -> the same, in the same dtype; the mean is at least float32.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5):
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        power = wide.square().mean(dim=1, keepdim=True)
+        return x * torch.rsqrt(power + self.eps).to(x.dtype)
+
+
+NORMS: dict[str, type[nn.Module]] = {"instance": InstanceNorm2d, "pixel": PixelNorm, "none": nn.Identity}
+"""Each is made with the number of channels."""
 
 Statistics = Callable[[InstanceNorm2d, Tensor], tuple[Tensor, Tensor]]
 """A norm and what it is given, [N, C, H, W] -> the mean and the variance that it shall take: [C] each, float32."""

@@ -11,7 +11,7 @@ from models.networks.attention import SelfAttention
 from models.networks.blur import BlurDown
 from models.networks.generator import FEATURES, UPSAMPLE, Features, Give
 from models.networks.initialise import INITIALISE, freeze_idle_biases
-from models.networks.normalise import InstanceNorm2d
+from models.networks.normalise import NORMS
 
 DROPPED = 3  # ups with dropout, from the innermost on (Sec. 6.1.1)
 ATTENTIVE = 4  # the down behind which attention stands: a sixteenth of the side; deeper there are too few places
@@ -28,6 +28,7 @@ class UnetGenerator(nn.Module):
         downsample: "strided" (the paper: 4 x 4, stride 2) or "blur" (3 x 3, stride 1, then BlurDown).
         initialise: a key of INITIALISE.
         attention: SelfAttention behind the fourth down, or the last where there are fewer.
+        norm: a key of NORMS.
 
     feature_channels: of what `features` gives, place by place.
     size_multiple, smallest_side: of the sides that it takes.
@@ -42,6 +43,7 @@ class UnetGenerator(nn.Module):
         downsample: str = "strided",
         initialise: str = "normal",
         attention: bool = False,
+        norm: str = "instance",
     ):
         super().__init__()
         self.size_multiple = self.smallest_side = 2**levels
@@ -51,11 +53,11 @@ class UnetGenerator(nn.Module):
         for level in range(levels):
             outer, inner, innermost = widths[level], widths[level + 1], level == levels - 1
             down = [] if level == 0 else [nn.LeakyReLU(0.2)]  # not in place: what comes in is handed across, too
-            down += _down(outer, inner, downsample, normed=0 < level < levels - 1)
+            down += _down(outer, inner, downsample, norm if 0 < level < levels - 1 else "none")
             down += [SelfAttention(inner)] if attention and level == min(ATTENTIVE, levels) - 1 else []
             self.down.append(nn.Sequential(*down))
             up = [nn.ReLU(inplace=not innermost), _up(inner if innermost else 2 * inner, outer, upsample)]
-            up += [InstanceNorm2d(outer)] if level else [nn.Tanh()]
+            up += [NORMS[norm](outer)] if level else [nn.Tanh()]
             up += [nn.Dropout(dropout)] if dropout and level >= max(1, levels - DROPPED) else []
             self.up.insert(0, nn.Sequential(*up))
         known = widths[:FEATURES]
@@ -87,11 +89,11 @@ class UnetGenerator(nn.Module):
         return (x, given) if give == "both" else x
 
 
-def _down(channels_in: int, channels_out: int, downsample: str, normed: bool) -> list[nn.Module]:
-    norm = [InstanceNorm2d(channels_out)] if normed else []
+def _down(channels_in: int, channels_out: int, downsample: str, norm: str) -> list[nn.Module]:
+    normed = [NORMS[norm](channels_out)] if norm != "none" else []
     if downsample == "blur":
-        return [nn.Conv2d(channels_in, channels_out, 3, padding=1), *norm, BlurDown()]
-    return [nn.Conv2d(channels_in, channels_out, 4, stride=2, padding=1), *norm]
+        return [nn.Conv2d(channels_in, channels_out, 3, padding=1), *normed, BlurDown()]
+    return [nn.Conv2d(channels_in, channels_out, 4, stride=2, padding=1), *normed]
 
 
 def _up(channels_in: int, channels_out: int, upsample: str) -> nn.Module:
