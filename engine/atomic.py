@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import glob
 import os
 from pathlib import Path
 
@@ -21,6 +22,12 @@ def write_atomically(path: Path, content: bytes | memoryview | str) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _flush_folder(path.parent)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Those of processes that were killed while they wrote `path`; for when nobody else can be writing it."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        temporary.unlink(missing_ok=True)
 
 
 def _flush_folder(folder: Path) -> None:

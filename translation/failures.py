@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from engine.atomic import write_atomically
+from engine.atomic import remove_leftovers, write_atomically
 from translation.plan import Job
 
 HEADER = ["picture", "reason", "file"]
@@ -31,8 +31,10 @@ def update_failures(folder: Path, jobs: Sequence[Job], failed: Mapping[str, str]
     """
     ours = {os.path.abspath(job.source): job for job in jobs}
     reasons = {file: failed[job.name] for file, job in ours.items() if job.name in failed}
-    with _locked(folder):
+    with _locked(folder) as alone:
         path = next(path for name in NAMES if not (path := folder / name).exists() or _is_ours(path))
+        if alone:
+            remove_leftovers(path)
         rows = {row[2]: row for row in _read(path) if _stands(row, ours)}
         rows |= {file: [ours[file].name, reason, file] for file, reason in reasons.items()}
         if rows:
@@ -48,13 +50,15 @@ def _stands(row: list[str], ours: Mapping[str, Job]) -> bool:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time, where the file system knows locks."""
+def _locked(folder: Path) -> Iterator[bool]:
+    """One process at a time, where the file system knows locks: told is whether it does."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
+        alone = False
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+            alone = True
+        yield alone
     finally:
         os.close(descriptor)
 
