@@ -49,7 +49,7 @@ class DiscriminatorOptions:
     downsample: Literal["strided", "blur"] = "strided"  # blur: without aliases, as CUT's; these layers cost four times
     initialise: Literal["normal", "xavier"] = "normal"  # xavier: as CUT's
     scales: Annotated[int, Ge(1), Le(8)] = 1  # judges, each at half the size of the one before (pix2pixHD)
-    norm: Literal["instance", "none"] = "instance"  # none: sees how bright a picture is; with spectral_norm
+    norm: Literal["instance", "none"] = "instance"  # none: sees how bright a picture is; with spectral_norm or R1
     spectral_norm: bool = False  # convolutions that make nothing larger (Miyato et al. 2018)
 
 
