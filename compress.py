@@ -112,6 +112,7 @@ def settings_for(arguments: argparse.Namespace, full, channels: int) -> dict[str
         "method.generator.upsample": full.options.upsample,
         "method.generator.downsample": full.options.downsample,
         "method.generator.skips": str(full.options.skips).lower(),
+        "method.generator.norm": full.options.norm,
         "schedule.unit": "steps",
         "schedule.constant": 0,
         "schedule.warmup": 0,

@@ -71,11 +71,11 @@ def read_teacher(run: str, sha256: str = "") -> Teacher:
     if method["name"] != "cyclegan":
         raise TeacherError(f"{path}: is a run of {method['name']}; only those of cyclegan can be made smaller")
     options = GeneratorOptions(**method["generator"])
-    for key in ("network", "attention", "norm"):
+    for key in ("network", "attention"):
         if (given := getattr(options, key)) != getattr(GeneratorOptions(), key):
             raise TeacherError(
-                f"{path}: method.generator.{key} = {given}: only ResNet generators with instance norm and "
-                "without attention can be made smaller"
+                f"{path}: method.generator.{key} = {given}: only ResNet generators without attention can be made "
+                "smaller"
             )
     weights = {
         key: value for key, value in (state["method"] | state["average"]).items() if key.split(".")[0] in NETWORKS

@@ -257,16 +257,16 @@ def test_a_long_training_is_followed_by_a_tenth_of_it(tiny_run: Path) -> None:
     assert settings_for(words, replace(teacher, step=50_000), 2)["schedule.decay"] == 5000
 
 
-def test_blurs_are_handed_on_and_spectral_norm_is_baked(tmp_path: Path) -> None:
+def test_blurs_and_norms_are_handed_on_and_spectral_norm_is_baked(tmp_path: Path) -> None:
     full, out = tmp_path / "full", tmp_path / "out"
-    options = ("downsample=blur", "upsample=blur", "spectral_norm=true")
+    options = ("downsample=blur", "upsample=blur", "norm=pixel", "spectral_norm=true")
     assert train_tiny(full, *(f"method.generator.{option}" for option in options)) == 0
     assert compress(full, out) == 0
     teacher = read_teacher(str(full)).generator("G")
     x = torch.rand(1, 3, 16, 16)
     assert torch.equal(teacher(x), load_translator(str(full), device="cpu").method.G(x))
     small = load_translator(str(out), device="cpu").method.options.generator
-    assert (small.downsample, small.upsample, small.spectral_norm) == ("blur", "blur", False)
+    assert (small.downsample, small.upsample, small.norm, small.spectral_norm) == ("blur", "blur", "pixel", False)
 
 
 # -- refusals --------------------------------------------------------------------------------------------------
@@ -309,11 +309,7 @@ def test_runs_that_cannot_be_made_smaller(
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [
-        (("network=unet", "levels=2"), "network = unet"),
-        (("attention=true",), "attention = True"),
-        (("norm=pixel",), "norm = pixel"),
-    ],
+    [(("network=unet", "levels=2"), "network = unet"), (("attention=true",), "attention = True")],
 )
 def test_networks_that_cannot_be_made_smaller(
     words: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture
@@ -322,7 +318,7 @@ def test_networks_that_cannot_be_made_smaller(
     short = ("schedule.constant=1", "schedule.decay=0")
     assert train_tiny(full, *short, *(f"method.generator.{word}" for word in words)) == 0
     assert compress(full, tmp_path / "out") == 2
-    assert f"method.generator.{said}: only ResNet generators with instance norm" in errors(capsys)
+    assert f"method.generator.{said}: only ResNet generators without attention" in errors(capsys)
     assert not (tmp_path / "out").exists()
 
 
@@ -361,11 +357,7 @@ def test_a_teacher_that_has_changed_meanwhile(tiny_run: Path, tmp_path: Path, ca
 
 def test_the_teachers_options_have_a_place_in_the_schema() -> None:
     """A generator's option that compress.py does not hand on would be lost."""
-    handed_on = {"channels", "blocks", "upsample", "downsample", "skips"}
-    without_weights, refused, baked = (
-        {"dropout", "initialise"},
-        {"network", "levels", "attention", "norm"},
-        {"spectral_norm"},
-    )
+    handed_on = {"channels", "blocks", "upsample", "downsample", "skips", "norm"}
+    without_weights, refused, baked = {"dropout", "initialise"}, {"network", "levels", "attention"}, {"spectral_norm"}
     assert set(GeneratorOptions.__dataclass_fields__) == handed_on | without_weights | refused | baked
     assert CycleGANOptions().generator == DistilledOptions().generator

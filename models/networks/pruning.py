@@ -3,9 +3,10 @@
 Li, Kadav, Durdanovic, Samet, Graf, "Pruning filters for efficient ConvNets", ICLR 2017, arXiv 1608.08710: whole
 channels go, by the size of weights, and those of a residual stream are chosen together.
 
-Departure: they rank a channel by the weights that make it. Here an instance norm comes after them and takes out their
-size, so that every channel arrives alike; what it matters is said by the weights that read it: their squares, as a
-share of all that the reader has, summed over its readers. No pictures are needed: the same weights, the same slice.
+Departure: they rank a channel by the weights that make it. Here a norm comes after them: an instance norm takes out
+their size, so that every channel arrives alike (a pixel norm bounds it). What a channel matters is said by the weights
+that read it: their squares, as a share of all that the reader has, summed over its readers. No pictures are needed: the
+same weights, the same slice.
 """
 
 from collections.abc import Iterator, Sequence
