@@ -3,11 +3,13 @@
     OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m benchmarks.methods                                  the demo's recipes
     OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m benchmarks.methods configs/cyclegan.yaml configs/cut.yaml --rounds 3
 
-The recipes take turns, a step each, and every ratio is of neighbours; the first recipe is what the others are compared
-with. Settings after `--set` are for all of them.
+The recipes take turns, and every ratio is of neighbours; the first recipe is what the others are compared with. A turn
+is a step, or as many as lazy penalties need to come round (`method.r1_every`). Settings after `--set` are for all of
+them.
 """
 
 import argparse
+import math
 import os
 import statistics
 import time
@@ -34,16 +36,17 @@ def main() -> None:
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     players = [Player(recipe, arguments.set, device) for recipe in arguments.recipes]
-    seconds = [[player.step() for player in players] for _ in range(arguments.rounds + 1)][1:]
+    steps = math.lcm(*(player.period for player in players))
+    seconds = [[player.turn(steps) for player in players] for _ in range(arguments.rounds + 1)][1:]
     rows = []
     for player, taken in zip(players, zip(*seconds, strict=True), strict=True):
         ratios = [own / first[0] for own, first in zip(taken, seconds, strict=True)]
         low, _, high = statistics.quantiles(ratios, n=4)
         rows.append([
-            player.recipe, player.parameters, statistics.median(taken) * 1000,
+            player.recipe, player.parameters, statistics.median(taken) / steps * 1000,
             f"{statistics.median(ratios):.3f} ({low:.3f} .. {high:.3f})",
         ])  # fmt: skip
-    print(f"{device.type}, {torch.get_num_threads()} threads, {arguments.rounds} rounds")
+    print(f"{device.type}, {torch.get_num_threads()} threads, {arguments.rounds} rounds of {steps} steps")
     print(tabulate(rows, ["recipe", "parameters, M", "ms a step", "ratio to the first (quartiles)"], floatfmt=".2f"))
 
 
@@ -60,17 +63,19 @@ class Player:
         training = Training(method, config, lambda first, steps: iter(()), self.batch, self.plan, share, device)
         self.stepper = Stepper(training)
         self.recipe = recipe
+        self.period = getattr(config.method, "r1_every", 1) if getattr(config.method, "r1_weight", 0) else 1
         self.parameters = sum(weight.numel() for weight in method.parameters()) / 1e6
         self.done = 0
         self.device = device
 
-    def step(self) -> float:
+    def turn(self, steps: int) -> float:
         """Seconds."""
         began = time.perf_counter()
-        self.stepper.step(self.done, [self.batch], self.plan)
+        for _ in range(steps):
+            self.stepper.step(self.done, [self.batch], self.plan)
+            self.done += 1
         if self.device.type == "cuda":
             torch.cuda.synchronize()
-        self.done += 1
         return time.perf_counter() - began
 
 
