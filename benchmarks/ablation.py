@@ -72,6 +72,10 @@ class Variant:
 
 PUBLISHED = ("method.learning_rate=2e-4", "method.generator.upsample=transposed", "method.generator.skips=false")
 
+WEIGHTS = ("method.cycle_weight=10", "method.identity_weight=5")  # the paper's
+# The modern recipe before its norms: what else was tried was tried over this.
+INSTANCE = ("method.generator.norm=instance", "method.discriminator.norm=instance", "method.r1_weight=0", *WEIGHTS)
+
 MORE = {  # what modern does without
     "diffaugment": ("method.diffaugment=[translation,cutout]",),
     "nonsaturating": ("method.adversarial=nonsaturating",),
@@ -97,11 +101,13 @@ VARIANTS = (
     Variant("rate", "demo", PUBLISHED[1:]),
     Variant("resize", "demo", PUBLISHED[2:]),
     Variant("cyclegan", "demo"),
-    Variant("contrast", "demo_modern", ("train.ema=0",)),
+    Variant("contrast", "demo_modern", ("train.ema=0", *INSTANCE)),
+    Variant("average", "demo_modern", INSTANCE),
+    Variant("norms", "demo_modern", WEIGHTS),
     Variant("modern", "demo_modern"),
     Variant("cut", "demo_cut"),
     Variant("fastcut", "demo_fastcut"),
-    *(Variant(name, "demo_modern", words) for name, words in MORE.items()),
+    *(Variant(name, "demo_modern", (*INSTANCE, *words)) for name, words in MORE.items()),
     *(Variant(f"few_{name}", "demo_modern", (FEW, *words)) for name, words in SHOWN.items()),
 )
 
