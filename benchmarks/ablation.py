@@ -72,7 +72,7 @@ class Variant:
 
 PUBLISHED = ("method.learning_rate=2e-4", "method.generator.upsample=transposed", "method.generator.skips=false")
 
-WEIGHTS = ("method.cycle_weight=10", "method.identity_weight=5")  # the paper's
+WEIGHTS = ("method.cycle_weight=10", "method.identity_weight=5", "method.nce_weight=1")  # the papers'
 # The modern recipe before its norms: what else was tried was tried over this.
 INSTANCE = ("method.generator.norm=instance", "method.discriminator.norm=instance", "method.r1_weight=0", *WEIGHTS)
 
@@ -108,7 +108,7 @@ VARIANTS = (
     Variant("cut", "demo_cut"),
     Variant("fastcut", "demo_fastcut"),
     *(Variant(name, "demo_modern", (*INSTANCE, *words)) for name, words in MORE.items()),
-    *(Variant(f"few_{name}", "demo_modern", (FEW, *words)) for name, words in SHOWN.items()),
+    *(Variant(f"few_{name}", "demo_modern", (*INSTANCE, FEW, *words)) for name, words in SHOWN.items()),
 )
 
 

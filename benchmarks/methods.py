@@ -63,7 +63,7 @@ class Player:
         training = Training(method, config, lambda first, steps: iter(()), self.batch, self.plan, share, device)
         self.stepper = Stepper(training)
         self.recipe = recipe
-        self.period = getattr(config.method, "r1_every", 1) if getattr(config.method, "r1_weight", 0) else 1
+        self.period = config.method.r1_every if getattr(config.method, "r1_weight", 0) else 1
         self.parameters = sum(weight.numel() for weight in method.parameters()) / 1e6
         self.done = 0
         self.device = device
