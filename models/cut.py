@@ -21,6 +21,7 @@ from models.contrast import patch_contrast
 from models.method import Method, Style, Turn
 from models.networks.build import build_discriminator, build_generator
 from models.networks.heads import ProjectionHeads
+from models.networks.initialise import train_biases
 from models.options import CUTOptions
 
 
@@ -35,6 +36,7 @@ class CUT(Method):
         self.G = build_generator(options.generator)
         self.size_multiple, self.smallest_side = self.G.size_multiple, self.G.smallest_side
         self.D = build_discriminator(options.discriminator)
+        train_biases(self.G.compared)
         self.H = ProjectionHeads(self.G.feature_channels, options.head_channels)
         self.options = options
         self.game = Adversary("D", options)

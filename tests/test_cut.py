@@ -84,6 +84,22 @@ def test_a_translation_is_drawn_by_its_query_only() -> None:
     assert torch.equal(gradient[1], method.H.heads[0][0].weight.grad)
 
 
+@pytest.mark.parametrize("generator", [SMALL["generator"], GeneratorOptions("unet", channels=4, levels=5)])
+def test_biases_learn_where_patches_are_compared(generator: GeneratorOptions) -> None:
+    """The raw outputs of these convolutions are compared before an instance norm takes constants out; the other
+    convolutions before one have nothing to learn but rounding."""
+    method = tiny(generator=generator)
+    for turn in method.turns(pictures()):
+        turn.loss.backward()
+    weights = dict(method.G.named_parameters())
+    biases = {name.removesuffix("bias"): weight for name, weight in weights.items() if name.endswith("bias")}
+    learning = {name for name, bias in biases.items() if bias.requires_grad}
+    convolutions = {f"{name}." for name, layer in method.G.named_modules() if layer in method.G.compared}
+    assert convolutions & biases.keys() <= learning < biases.keys()
+    for name in learning:
+        assert biases[name].grad.norm() > 1e-3 * weights[f"{name}weight"].grad.norm()
+
+
 def test_query_and_key_are_of_the_same_places_in_all_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Features that count the places show which were taken."""
     method, seen = tiny(), []

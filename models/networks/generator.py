@@ -129,6 +129,11 @@ class ResnetGenerator(nn.Module):
         self.apply(INITIALISE[initialise])
         freeze_idle_biases(self)
 
+    @property
+    def compared(self) -> tuple[nn.Module, ...]:
+        """The layers whose raw outputs are the features."""
+        return tuple(self.model[place] for place in self.looked_at)
+
     def forward(self, x: Tensor, give: Give = "picture") -> Tensor | Features | tuple[Tensor, Features]:
         """The picture, or what CUT compares, or both.
 

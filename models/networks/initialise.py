@@ -1,5 +1,6 @@
 """Initial weights of the GAN networks: INITIALISE, by name; for `network.apply(INITIALISE[name])`."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 from torch import nn
@@ -32,3 +33,10 @@ def freeze_idle_biases(network: nn.Module) -> None:
             for layer, following in pairwise(stack):
                 if isinstance(following, nn.InstanceNorm2d) and getattr(layer, "bias", None) is not None:
                     layer.bias.requires_grad_(False)
+
+
+def train_biases(layers: Iterable[nn.Module]) -> None:
+    """Where more than an instance norm reads what the layers make, so that their biases are not idle."""
+    for layer in layers:
+        if isinstance(layer, WEIGHTED):
+            layer.bias.requires_grad_(True)

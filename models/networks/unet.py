@@ -4,6 +4,8 @@ et al. 2015): an encoder down to a single place, a decoder back, and what the on
 Departures: instance norm without weights, as in the ResNet generator beside it, where the paper has batch norm.
 """
 
+from itertools import islice
+
 import torch
 from torch import Tensor, nn
 
@@ -64,6 +66,12 @@ class UnetGenerator(nn.Module):
         self.feature_channels = (*known, *known[-1:] * (FEATURES - len(known)))
         self.apply(INITIALISE[initialise])
         freeze_idle_biases(self)
+
+    @property
+    def compared(self) -> tuple[nn.Module, ...]:
+        """The layers whose raw outputs are the features, behind the picture."""
+        convolutions = (layer for down in self.down for layer in down if isinstance(layer, nn.Conv2d))
+        return tuple(islice(convolutions, FEATURES - 1))
 
     def forward(self, x: Tensor, give: Give = "picture") -> Tensor | Features | tuple[Tensor, Features]:
         """The picture, or what CUT compares, or both.
