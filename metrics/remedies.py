@@ -10,6 +10,7 @@ Remedy = Callable[[Settings], str]  # in words; "" where the run has no such opt
 OFF = (0, "", "none", "off", [], ())  # and False, which is 0
 WON = "won"  # of a discriminator, by its losses; the other ills are those of DETECTORS
 SAID = {WON: "the generator learns next to nothing from it"}
+R1_START, R1_SIDE = 0.1, 64  # method.r1_weight that configs/demo_modern.yaml has, and its data.size
 RUINED = ("constant", "mode_collapse")  # ills from which training hardly comes back
 
 
@@ -45,12 +46,10 @@ def switch_on(key: str, example: str = "") -> Remedy:
     return remedy
 
 
-def choose(key: str, wanted: str) -> Remedy:
-    def remedy(settings: Settings) -> str:
-        known, value = _find(settings, key)
-        return f"{key}={wanted}" if known and value != wanted else ""
-
-    return remedy
+def _resize(settings: Settings) -> str:
+    """Where transposed convolutions draw it."""
+    transposed = _find(settings, "method.generator.upsample")[1] == "transposed"
+    return "method.generator.upsample=resize" if transposed else ""
 
 
 def _identity(settings: Settings) -> str:
@@ -60,9 +59,12 @@ def _identity(settings: Settings) -> str:
 
 
 def _r1(settings: Settings) -> str:
-    """Which a critic does not have, whose slope is held anyway."""
+    """Which a critic does not have, whose slope is held anyway. The slope is of the whole picture: with twice the side
+    each pixel's is half as steep, and R1 a quarter (docs/recipes.md)."""
     critic = _find(settings, "method.adversarial")[1] == "wgan-gp"
-    return "" if critic else higher("method.r1_weight", "0.1")(settings)
+    side = _find(settings, "data.size")[1] or R1_SIDE
+    start = f"{R1_START * (side / R1_SIDE) ** 2:.2g}"
+    return "" if critic else higher("method.r1_weight", start)(settings)
 
 
 REMEDIES: dict[str, tuple[Remedy, ...]] = {
@@ -75,7 +77,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     ),
     "colour_inversion": (_identity,),
     "mode_collapse": (lower("method.learning_rate"), switch_on("method.diffaugment", "=[translation,cutout]")),
-    "checkerboard": (choose("method.generator.upsample", "resize"),),
+    "checkerboard": (_resize,),
     WON: (
         switch_on("method.diffaugment", "=[translation,cutout]"),
         _r1,

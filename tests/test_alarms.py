@@ -60,6 +60,9 @@ def test_only_options_that_the_run_has_and_that_would_change_something_are_named
         assert found["colour_inversion"].endswith(f"in a new run: {remedy}")
         assert "a lower method.nce_weight" in found["identity"]
     assert "r1_weight" not in advice(settings("demo", "method.adversarial=wgan-gp"))[WON]
+    for recipe, start in {"demo": "0.1", "cyclegan": "1.6", "cut": "1.6"}.items():  # as the pictures are larger
+        assert f"method.r1_weight={start}," in advice(settings(recipe))[WON]
+    assert "method.generator.upsample" not in advice(settings("cut"))["checkerboard"]  # blur draws none
     found = advice(settings("demo_johnson"))
     assert "a higher method.style_weight" in found["identity"]
     assert "may help" not in found["colour_inversion"]  # it has nothing for that
