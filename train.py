@@ -107,12 +107,12 @@ def train(run, team, device) -> int:
     from metrics.remedies import advice
 
     config = run.config
-    training, held_out = prepare(config, team, device)
+    training = prepare(config, team, device)
     measure, higher_is_better = None, False
     if config.eval.every:  # by the first process; the others know whether, and wait
 
         def start() -> tuple:
-            return start_evaluation(training.method, held_out, config, device) if team.leads else (dict, False)
+            return start_evaluation(training.method, config, device) if team.leads else (dict, False)
 
         measure, higher_is_better = team.agree(start)
         measure = measure if team.once(lambda: measure is not None) else None
@@ -124,14 +124,14 @@ def try_out(config, team, device) -> int:
     from engine.progress import say
     from engine.rehearsal import rehearse
 
-    training, _ = prepare(config, team, device)
+    training = prepare(config, team, device)
     for line in rehearse(training).lines():
         say(line)
     return DONE
 
 
-def prepare(config, team, device) -> tuple:
-    """What is trained on what, and the sources of held-out pictures by domain."""
+def prepare(config, team, device):
+    """What is trained on what."""
     import torch
 
     from data.batch import Share
@@ -149,6 +149,7 @@ def prepare(config, team, device) -> tuple:
     learner = build_method(config.method)
     check_size(learner, data.size)
     held_out = {domain: open_source(options, domain, "held_out") for domain, options in data.domains()}
+    check_best(config, held_out)
     start = start_translation if METHODS[config.method.name].translates else start_classification
     dataset, samples = start(learner, held_out, config, device)
     learner.to(device)
@@ -165,7 +166,7 @@ def prepare(config, team, device) -> tuple:
 
     for line in plan.describe(share):
         say(line)
-    return Training(learner, config, read, samples, plan, share, device, team), held_out
+    return Training(learner, config, read, samples, plan, share, device, team)
 
 
 def start_translation(method, held_out: dict, config, device) -> tuple:
@@ -193,29 +194,38 @@ def start_classification(classifier, held_out: dict, config, device) -> tuple:
     return dataset, samples.to(device)
 
 
-def start_evaluation(method, held_out: dict, config, device) -> tuple:
-    """What the loop measures every eval.every steps (None: too few pictures are held out), and whether more of
-    checkpoints.keep_best is better."""
+def check_best(config, held_out: dict) -> None:
+    """Whether checkpoints.keep_best can be measured in training, on these pictures."""
     from data.source import SourceWithTruth
-    from engine.progress import say
-    from metrics.measure import MetricError
-    from metrics.references import read_references
-    from metrics.watch import Watch, watchable
-    from models.trainee import translate_by
+    from metrics.watch import watchable
 
-    metric, count = config.checkpoints.keep_best, config.eval.pictures
-    has_truth, size = isinstance(held_out["content"], SourceWithTruth), config.data.size
-    fewest = min(count, *map(len, held_out.values()))
+    metric, size = config.checkpoints.keep_best, config.data.size
+    if not metric:
+        return
+    has_truth = isinstance(held_out["content"], SourceWithTruth)
+    fewest = min(config.eval.pictures, *map(len, held_out.values()))
     known = watchable(has_truth, size, fewest)
-    if metric and metric not in known:
+    if metric not in known:
         lacks = {
             "the truth, which this data does not know": watchable(True, size, fewest),
             "more or larger pictures (eval.pictures, data.size)": watchable(has_truth, MANY, MANY),
         }
         lack = next((lack for lack, possible in lacks.items() if metric in possible), "pretrained weights")
         raise UserError(f"checkpoints.keep_best = {metric}: needs {lack}; in training one of: {', '.join(known)}")
+
+
+def start_evaluation(method, config, device) -> tuple:
+    """What the loop measures every eval.every steps (None: too few pictures are held out), and whether more of
+    checkpoints.keep_best is better."""
+    from engine.progress import say
+    from metrics.measure import MetricError
+    from metrics.references import read_references
+    from metrics.watch import Watch
+    from models.trainee import translate_by
+
+    metric = config.checkpoints.keep_best
     try:
-        references = read_references(config.data, size, count, most_known=0)
+        references = read_references(config.data, config.data.size, config.eval.pictures, most_known=0)
         translate = translate_by(method, config, device, len(references.photographs))
         watch = Watch(references, translate, device)
     except MetricError as error:  # a recipe's eval.every shall not keep those from training who have few pictures

@@ -300,10 +300,11 @@ def test_a_method_that_takes_its_style_from_pictures(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_one_line(words: list[str], parts: list[str], tmp_path, capsys) -> None:
-    assert train_tiny(tmp_path / "run", *words) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert all(part in line for part in parts), line
-    assert not (tmp_path / "run").exists()
+    for plan in ((), ("--plan",)):
+        assert train_tiny(tmp_path / "run", *words, *plan) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert all(part in line for part in parts), line
+        assert not (tmp_path / "run").exists()
 
 
 def test_the_truth_is_refused_where_the_data_knows_none(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
