@@ -34,6 +34,7 @@ from models import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = 128
+LINKS = "pictures"  # a folder beside the runs
 COLUMNS = {"psnr_truth": "PSNR to the truth, dB", "ssim_truth": "SSIM to the truth", "swd": "SWD, x1000",
            "gradient_correlation": "gradient correlation"}  # fmt: skip
 WITHOUT_TRUTH = {"swd": "SWD, x1000", "frechet_random": "Frechet distance, random features",
@@ -48,17 +49,33 @@ class Folders:
     content: Path
     style: Path
 
-    def words(self, links: Path, seed: int) -> tuple[str, ...]:
-        """The folders are linked below the seed's number: what is held out is chosen by a hash of the names."""
-        words = []
+    def link(self, links: Path, seeds: Sequence[int]) -> None:
+        """Below each seed's number: what is held out is chosen by a hash of the names.
+
+        Raises:
+            OSError: there is no such folder, or other folders were linked there.
+        """
         for domain, folder in (("content", self.content), ("style", self.style)):
-            link = links / domain / str(seed) / str(seed)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            if not link.is_symlink():
-                link.symlink_to(folder.absolute())
-            words += [f"data.{domain}.source=folder", f"data.{domain}.root={link.parent}"]
+            if not folder.is_dir():
+                raise NotADirectoryError(f"--{domain} {folder}: not a folder")
+            for seed in seeds:
+                link = self._link(links, domain, seed)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                if not link.is_symlink():
+                    link.symlink_to(folder.absolute())
+                if link.readlink() != folder.absolute():
+                    raise FileExistsError(f"--{domain} {folder}: the runs in {links.parent} are of {link.readlink()}")
+
+    def words(self, links: Path, seed: int) -> tuple[str, ...]:
+        words = []
+        for domain in ("content", "style"):
+            words += [f"data.{domain}.source=folder", f"data.{domain}.root={self._link(links, domain, seed).parent}"]
             words += [f"data.{domain}.held_out_share=0.3"]
         return (*words, "data.load_size=72")
+
+    @staticmethod
+    def _link(links: Path, domain: str, seed: int) -> Path:
+        return links / domain / str(seed) / str(seed)
 
 
 @dataclass(frozen=True)
@@ -73,7 +90,7 @@ class Variant:
 PUBLISHED = ("method.learning_rate=2e-4", "method.generator.upsample=transposed", "method.generator.skips=false")
 
 WEIGHTS = ("method.cycle_weight=10", "method.identity_weight=5", "method.nce_weight=1")  # the papers'
-# The modern recipe before its norms: what else was tried was tried over this.
+# The modern recipe before its norms: over this most else was tried.
 INSTANCE = ("method.generator.norm=instance", "method.discriminator.norm=instance", "method.r1_weight=0", *WEIGHTS)
 
 MORE = {  # what modern does without
@@ -108,7 +125,7 @@ VARIANTS = (
     Variant("cut", "demo_cut"),
     Variant("fastcut", "demo_fastcut"),
     *(Variant(name, "demo_modern", (*INSTANCE, *words)) for name, words in MORE.items()),
-    *(Variant(f"few_{name}", "demo_modern", (*INSTANCE, FEW, *words)) for name, words in SHOWN.items()),
+    *(Variant(f"few_{name}", "demo_modern", (FEW, *words)) for name, words in SHOWN.items()),
 )
 
 
@@ -129,6 +146,11 @@ def main() -> None:
         parser.error("--content and --style go together")
     folders = Folders(arguments.content, arguments.style) if arguments.content else None
     folder, seeds = arguments.folder.absolute(), range(arguments.seeds)
+    if folders:
+        try:
+            folders.link(folder / LINKS, seeds)
+        except OSError as error:
+            parser.error(str(error))
     runs = [Run(folder, variant, seed, arguments.steps, folders) for seed in seeds for variant in chosen]
     if not arguments.table:
         with ThreadPoolExecutor(cores(1)) as pool:
@@ -154,7 +176,7 @@ class Run:
 
     @property
     def words(self) -> tuple[str, ...]:
-        pictures = self.folders.words(self.folder / "pictures", self.seed) if self.folders else ()
+        pictures = self.folders.words(self.folder / LINKS, self.seed) if self.folders else ()
         return (
             *(f"run={self.path}", f"seed={self.seed}", *pictures, *self.variant.words),
             *(f"schedule.constant={self.steps // 4}", f"schedule.decay={self.steps - self.steps // 4}"),

@@ -31,9 +31,11 @@ DEMO = tuple(f"configs/demo{name}.yaml" for name in ("", "_modern", "_cut", "_fa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipes", nargs="*", default=DEMO)
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=20, help="2 or more, for the quartiles")
     parser.add_argument("--set", nargs="*", default=(), metavar="key=value")
     arguments = parser.parse_args()
+    if arguments.rounds < 2:
+        parser.error(f"--rounds {arguments.rounds}: 2 or more")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     players = [Player(recipe, arguments.set, device) for recipe in arguments.recipes]
     steps = math.lcm(*(player.period for player in players))
