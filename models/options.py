@@ -169,7 +169,7 @@ class ContrastOptions(GANOptions):
     """What the methods that compare patches have in common; defaults as in CUT's code."""
 
     nce_weight: Weight = 1.0  # of PatchNCE; 10 in FastCUT
-    temperature: Annotated[float, Gt(0)] = 0.07
+    temperature: Annotated[float, Ge(1e-3)] = 0.07
     num_patches: Annotated[int, Ge(2)] = 256  # compared in each of five feature maps
     head_channels: Positive = 256  # of the heads that make features comparable
 
@@ -201,7 +201,7 @@ class CUTOptions(ContrastOptions):
     )
     nce_identity: bool = True  # also of paintings and what is made of them; PatchNCE is the mean of both then
     identity_weight: Weight = 0.0  # of paintings' L1 distance to what is made of them, as in CycleGAN
-    flip_equivariance: bool = False  # every other batch is translated mirrored, and compared as it was
+    flip_equivariance: bool = False  # by a coin for each batch: translated mirrored, and compared as it was
 
     def __post_init__(self) -> None:
         super().__post_init__()
