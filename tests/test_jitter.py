@@ -25,7 +25,7 @@ CONSTANT = ("data.jitter=constant", "data.load_size=48")
 def prepared(*words: str) -> Training:
     """What train.py trains on."""
     config = load_config(ROOT / "configs/demo.yaml", [*TINY, "run=none", *words], METHODS, SOURCES)
-    return prepare(config, ALONE, torch.device("cpu"))[0]
+    return prepare(config, ALONE, torch.device("cpu"))
 
 
 def seen(training: Training, step: int, whole_batch: int | None = None) -> dict[int, bytes]:
