@@ -8,7 +8,8 @@ network is to do for a step twice is one batch: norms of single pictures make it
 One of them, nce_weight, adds the contrast of patches both ways (DCLGAN: Han, Shoeiby, Petersson, Armin, CVPRW 2021,
 arXiv 2104.07689): heads H_X and H_Y make what G's encoder finds in photographs and F's in paintings comparable. DCLGAN
 has it instead of the cycle, here it stands beside it, since the cycle passes both encoders anyway; the five places are
-CUT's, of which DCLGAN leaves out the picture itself; the heads share the generators' optimizer.
+CUT's, of which DCLGAN leaves out the picture itself; the heads share the generators' optimizer; biases before instance
+norms rest, as without it (the heads have their own).
 """
 
 from collections.abc import Iterator

@@ -36,7 +36,7 @@ def freeze_idle_biases(network: nn.Module) -> None:
 
 
 def train_biases(layers: Iterable[nn.Module]) -> None:
-    """Where more than an instance norm reads what the layers make, so that their biases are not idle."""
+    """Where features are compared that an instance norm has not passed yet, as in CUT: a bias is not idle there."""
     for layer in layers:
         if isinstance(layer, WEIGHTED):
             layer.bias.requires_grad_(True)
