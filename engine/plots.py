@@ -16,9 +16,10 @@ def scatter(names: Sequence[str], content: Sequence[Mapping[str, Any]], style: S
         content, style: the two metrics' score of each run.
     """
     figure, axes = _figure(6.0, 4.2)
+    labels = []
     for name, x, y, colour in zip(names, style, content, _cycled(len(names)), strict=True):
         axes.plot(x["value"], y["value"], "o", markersize=9, color=colour)
-        _label(axes, name, (x["value"], y["value"]), colour, xytext=(8, 4))
+        labels.append(_label(axes, name, (x["value"], y["value"]), colour, xytext=(8, 4)))
     axes.plot(style[0]["untouched"], content[0]["untouched"], "s", color=GREY)
     untouched = (style[0]["untouched"], content[0]["untouched"])
     _label(axes, "untouched photographs", untouched, GREY, xytext=(-8, -14), ha="right")
@@ -28,6 +29,7 @@ def scatter(names: Sequence[str], content: Sequence[Mapping[str, Any]], style: S
         _label(axes, "real against real", (style[0]["real"], 1.0), GREY, xytext=(4, 0), **place)
     axes.set_xlabel(_axis(style[0]))
     axes.set_ylabel(_axis(content[0]))
+    _keep_apart(figure, labels)
     return _svg(figure)
 
 
@@ -63,9 +65,22 @@ def _figure(width: float, height: float) -> tuple:
     return figure, axes
 
 
-def _label(axes: Any, text: str, point: tuple[float, float], colour: str, **place: object) -> None:
+def _label(axes: Any, text: str, point: tuple[float, float], colour: str, **place: object) -> Any:
     """Beside a point; however long it is, the axes keep their room."""
-    axes.annotate(text, point, textcoords="offset points", color=colour, parse_math=False, **place).set_in_layout(False)
+    label = axes.annotate(text, point, textcoords="offset points", color=colour, parse_math=False, **place)
+    label.set_in_layout(False)
+    return label
+
+
+def _keep_apart(figure: Any, labels: Sequence[Any]) -> None:
+    """Labels of points that lie together stand below one another, in the order of their heights."""
+    figure.draw_without_rendering()  # which places the axes
+    taken: list[Any] = []
+    for label in sorted(labels, key=lambda label: -label.xy[1]):
+        while any(label.get_window_extent().overlaps(box) for box in taken):
+            x, y = label.xyann
+            label.xyann = (x, y - 2)  # points
+        taken.append(label.get_window_extent())
 
 
 def _svg(figure: Any) -> str:
