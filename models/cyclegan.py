@@ -23,6 +23,7 @@ from data.batch import Batch
 from models.adversary import Adversary, discriminators_adam, generators_adam
 from models.contrast import patch_contrast
 from models.image_pool import ImagePool
+from models.losses import centred_l1
 from models.method import Method, Style, Turn
 from models.networks.build import build_discriminator, build_generator
 from models.networks.generator import Features
@@ -104,7 +105,8 @@ class CycleGAN(Method):
         loss = adversarial_g + adversarial_f + o.cycle_weight * (cycle_x + cycle_y)  # Eq. 3
         report = {"G": adversarial_g, "F": adversarial_f, "cycle_x": cycle_x, "cycle_y": cycle_y}
         if o.identity_weight:
-            identity_g, identity_f = l1(to_y.same, y), l1(to_x.same, x)  # Sec. 5.2
+            distance = centred_l1 if o.centred_identity else l1
+            identity_g, identity_f = distance(to_y.same, y), distance(to_x.same, x)  # Sec. 5.2
             loss = loss + o.identity_weight * (identity_g + identity_f)
             report |= {"identity_g": identity_g, "identity_f": identity_f}
         if o.nce_weight:  # Han et al., Sec. 3.2

@@ -63,6 +63,16 @@ ADVERSARIAL = {
 }
 
 
+def centred_l1(made: Tensor, picture: Tensor) -> Tensor:
+    """Mean absolute difference of pictures less their mean colours: a brightness or tint that one has more of all over
+    costs nothing (as a scale does in the depths of Eigen et al., NeurIPS 2014, Eq. 1).
+
+    Shape: both [N, 3, H, W].
+    """
+    difference = made - picture
+    return (difference - difference.mean(dim=(2, 3), keepdim=True)).abs().mean()
+
+
 def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
     """E[(|dD(x)/dx| - 1)^2] at random points x between real and generated (Gulrajani et al. 2017, Eq. 3).
 

@@ -9,7 +9,7 @@ from data.batch import Batch, Places
 from models.contrast import patch_contrast
 from models.cyclegan import CycleGAN
 from models.image_pool import ImagePool
-from models.losses import ADVERSARIAL, gradient_penalty
+from models.losses import ADVERSARIAL, centred_l1, gradient_penalty
 from models.options import CycleGANOptions, DiscriminatorOptions, GeneratorOptions
 from tests.conftest import move
 
@@ -134,6 +134,21 @@ def test_discriminators_loss_is_half_of_both_sides() -> None:
 def test_identity_loss_can_be_left_out() -> None:
     report = next(tiny(identity_weight=0.0).turns(batch())).report
     assert not [name for name in report if "identity" in name]
+
+
+def test_centred_identity_lets_mean_colours_go() -> None:
+    """A tint of the whole picture costs nothing; what differs from place to place still counts."""
+    both = batch()
+    x, y = both.content, both.style
+    method = tiny(centred_identity=True)
+    report = next(method.turns(both)).report
+    for name, made, picture in (("identity_g", method.G(y), y), ("identity_f", method.F(x), x)):
+        off = made - picture
+        expected = torch.stack([(c - c.mean()).abs().mean() for c in off.flatten(0, 1)]).mean()
+        torch.testing.assert_close(report[name], expected)
+    tint = torch.tensor([0.3, -0.2, 0.1]).view(1, 3, 1, 1)
+    assert centred_l1(y + tint, y) < 1e-6
+    assert centred_l1(y.flip(1), y) > 0.1  # exchanged colours
 
 
 @pytest.mark.parametrize("adversarial", ADVERSARIAL)
