@@ -90,8 +90,16 @@ class Variant:
 PUBLISHED = ("method.learning_rate=2e-4", "method.generator.upsample=transposed", "method.generator.skips=false")
 
 WEIGHTS = ("method.cycle_weight=10", "method.identity_weight=5", "method.nce_weight=1")  # the papers'
+LIGHT = ("method.cycle_weight=2", "method.identity_weight=2", "method.nce_weight=0.2")
+WHOLE = "method.centred_identity=false"
 # The modern recipe before its norms: over this most else was tried.
-INSTANCE = ("method.generator.norm=instance", "method.discriminator.norm=instance", "method.r1_weight=0", *WEIGHTS)
+INSTANCE = (
+    "method.generator.norm=instance",
+    "method.discriminator.norm=instance",
+    "method.r1_weight=0",
+    WHOLE,
+    *WEIGHTS,
+)
 
 MORE = {  # what modern does without
     "diffaugment": ("method.diffaugment=[translation,cutout]",),
@@ -120,7 +128,8 @@ VARIANTS = (
     Variant("cyclegan", "demo"),
     Variant("contrast", "demo_modern", ("train.ema=0", *INSTANCE)),
     Variant("average", "demo_modern", INSTANCE),
-    Variant("norms", "demo_modern", WEIGHTS),
+    Variant("norms", "demo_modern", (WHOLE, *WEIGHTS)),
+    Variant("weights", "demo_modern", (WHOLE, *LIGHT)),
     Variant("modern", "demo_modern"),
     Variant("cut", "demo_cut"),
     Variant("fastcut", "demo_fastcut"),
@@ -132,7 +141,8 @@ VARIANTS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="for the runs")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--first-seed", type=int, default=0, help="the lowest of them")
     parser.add_argument(
         "--steps", type=int, default=1000, help="a quarter of them at the full rate; one folder, one number"
     )
@@ -145,7 +155,8 @@ def main() -> None:
     if bool(arguments.content) != bool(arguments.style):
         parser.error("--content and --style go together")
     folders = Folders(arguments.content, arguments.style) if arguments.content else None
-    folder, seeds = arguments.folder.absolute(), range(arguments.seeds)
+    folder = arguments.folder.absolute()
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     if folders:
         try:
             folders.link(folder / LINKS, seeds)
