@@ -89,7 +89,7 @@ class Variant:
 
 PUBLISHED = ("method.learning_rate=2e-4", "method.generator.upsample=transposed", "method.generator.skips=false")
 
-WEIGHTS = ("method.cycle_weight=10", "method.identity_weight=5", "method.nce_weight=1")  # the papers'
+WEIGHTS = ("method.cycle_weight=10", "method.identity_weight=5", "method.nce_weight=1")  # CycleGAN's two, CUT's
 LIGHT = ("method.cycle_weight=2", "method.identity_weight=2", "method.nce_weight=0.2")
 WHOLE = "method.centred_identity=false"
 # The modern recipe before its norms: over this most else was tried.
@@ -101,7 +101,7 @@ INSTANCE = (
     *WEIGHTS,
 )
 
-MORE = {  # what modern does without
+MORE = {  # each alone over "average"; modern has taken R1 only, instead of a norm
     "diffaugment": ("method.diffaugment=[translation,cutout]",),
     "nonsaturating": ("method.adversarial=nonsaturating",),
     "r1": ("method.r1_weight=0.1", "method.r1_every=4"),
@@ -130,6 +130,7 @@ VARIANTS = (
     Variant("average", "demo_modern", INSTANCE),
     Variant("norms", "demo_modern", (WHOLE, *WEIGHTS)),
     Variant("weights", "demo_modern", (WHOLE, *LIGHT)),
+    Variant("centred", "demo_modern", LIGHT),
     Variant("modern", "demo_modern"),
     Variant("cut", "demo_cut"),
     Variant("fastcut", "demo_fastcut"),
@@ -155,6 +156,10 @@ def main() -> None:
     if bool(arguments.content) != bool(arguments.style):
         parser.error("--content and --style go together")
     folders = Folders(arguments.content, arguments.style) if arguments.content else None
+    if folders:  # that have as many pictures as they have
+        chosen = [variant for variant in chosen if FEW not in variant.words]
+        if not chosen:
+            parser.error("--only few_plain few_diffaugment: with drawn pictures only")
     folder = arguments.folder.absolute()
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     if folders:
