@@ -106,7 +106,7 @@ class CycleGAN(Method):
         report = {"G": adversarial_g, "F": adversarial_f, "cycle_x": cycle_x, "cycle_y": cycle_y}
         if o.identity_weight:
             distance = centred_l1 if o.centred_identity else l1
-            identity_g, identity_f = distance(to_y.same, y), distance(to_x.same, x)  # Sec. 5.2, as l1
+            identity_g, identity_f = distance(to_y.same, y), distance(to_x.same, x)  # Sec. 5.2 (there l1)
             loss = loss + o.identity_weight * (identity_g + identity_f)
             report |= {"identity_g": identity_g, "identity_f": identity_f}
         if o.nce_weight:  # Han et al., Sec. 3.2
