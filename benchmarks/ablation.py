@@ -90,8 +90,7 @@ class Variant:
 PUBLISHED = ("method.learning_rate=2e-4", "method.generator.upsample=transposed", "method.generator.skips=false")
 
 WEIGHTS = ("method.cycle_weight=10", "method.identity_weight=5", "method.nce_weight=1")  # CycleGAN's two, CUT's
-LIGHT = ("method.cycle_weight=2", "method.identity_weight=2", "method.nce_weight=0.2")
-WHOLE = "method.centred_identity=false"
+WHOLE = "method.identity_free_tint=0"
 # The modern recipe before its norms: over this most else was tried.
 INSTANCE = (
     "method.generator.norm=instance",
@@ -129,8 +128,8 @@ VARIANTS = (
     Variant("contrast", "demo_modern", ("train.ema=0", *INSTANCE)),
     Variant("average", "demo_modern", INSTANCE),
     Variant("norms", "demo_modern", (WHOLE, *WEIGHTS)),
-    Variant("weights", "demo_modern", (WHOLE, *LIGHT)),
-    Variant("centred", "demo_modern", LIGHT),
+    Variant("weights", "demo_modern", (WHOLE,)),
+    Variant("free", "demo_modern", ("method.identity_free_tint=1",)),
     Variant("modern", "demo_modern"),
     Variant("cut", "demo_cut"),
     Variant("fastcut", "demo_fastcut"),

@@ -14,6 +14,7 @@ norms rest, as without it (the heads have their own).
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as functional
@@ -23,7 +24,7 @@ from data.batch import Batch
 from models.adversary import Adversary, discriminators_adam, generators_adam
 from models.contrast import patch_contrast
 from models.image_pool import ImagePool
-from models.losses import centred_l1
+from models.losses import tint_free_l1
 from models.method import Method, Style, Turn
 from models.networks.build import build_discriminator, build_generator
 from models.networks.generator import Features
@@ -105,7 +106,7 @@ class CycleGAN(Method):
         loss = adversarial_g + adversarial_f + o.cycle_weight * (cycle_x + cycle_y)  # Eq. 3
         report = {"G": adversarial_g, "F": adversarial_f, "cycle_x": cycle_x, "cycle_y": cycle_y}
         if o.identity_weight:
-            distance = centred_l1 if o.centred_identity else l1
+            distance = partial(tint_free_l1, free=o.identity_free_tint) if o.identity_free_tint else l1
             identity_g, identity_f = distance(to_y.same, y), distance(to_x.same, x)  # Sec. 5.2 (there l1)
             loss = loss + o.identity_weight * (identity_g + identity_f)
             report |= {"identity_g": identity_g, "identity_f": identity_f}

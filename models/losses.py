@@ -63,14 +63,17 @@ ADVERSARIAL = {
 }
 
 
-def centred_l1(made: Tensor, picture: Tensor) -> Tensor:
-    """Mean absolute difference of pictures less their mean colours: a brightness or tint that one has more of all over
-    costs nothing (as a scale does in the depths of Eigen et al., NeurIPS 2014, Eq. 1).
+def tint_free_l1(made: Tensor, picture: Tensor, free: float) -> Tensor:
+    """Mean absolute difference of pictures, where a brightness or tint that one has more of all over costs less (as a
+    scale does in the depths of Eigen et al., NeurIPS 2014, Eq. 4, whose lambda this is, with squares there).
 
     Shape: both [N, 3, H, W].
+
+    Args:
+        free: the share of the mean colours' difference that costs nothing, 0 (the L1 distance) to 1.
     """
     difference = made - picture
-    return (difference - difference.mean(dim=(2, 3), keepdim=True)).abs().mean()
+    return (difference - free * difference.mean(dim=(2, 3), keepdim=True)).abs().mean()
 
 
 def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor, share: Tensor) -> Tensor:

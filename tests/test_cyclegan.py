@@ -9,7 +9,7 @@ from data.batch import Batch, Places
 from models.contrast import patch_contrast
 from models.cyclegan import CycleGAN
 from models.image_pool import ImagePool
-from models.losses import ADVERSARIAL, centred_l1, gradient_penalty
+from models.losses import ADVERSARIAL, gradient_penalty, tint_free_l1
 from models.options import CycleGANOptions, DiscriminatorOptions, GeneratorOptions
 from tests.conftest import move
 
@@ -136,19 +136,20 @@ def test_identity_loss_can_be_left_out() -> None:
     assert not [name for name in report if "identity" in name]
 
 
-def test_centred_identity_lets_mean_colours_go() -> None:
-    """A tint of the whole picture costs nothing; what differs from place to place still counts."""
+@pytest.mark.parametrize("free", [0.0, 0.5, 1.0])
+def test_identity_loss_lets_a_share_of_a_tint_pass(free: float) -> None:
+    """Of a tint of the whole picture only the rest costs; what differs from place to place still counts."""
     both = batch()
     x, y = both.content, both.style
-    method = tiny(centred_identity=True)
+    method = tiny(identity_free_tint=free)
     report = next(method.turns(both)).report
     for name, made, picture in (("identity_g", method.G(y), y), ("identity_f", method.F(x), x)):
         off = made - picture
-        expected = torch.stack([(c - c.mean()).abs().mean() for c in off.flatten(0, 1)]).mean()
+        expected = torch.stack([(c - free * c.mean()).abs().mean() for c in off.flatten(0, 1)]).mean()
         torch.testing.assert_close(report[name], expected)
     tint = torch.tensor([0.3, -0.2, 0.1]).view(1, 3, 1, 1)
-    assert centred_l1(y + tint, y) < 1e-6
-    assert centred_l1(y.flip(1), y) > 0.1  # exchanged colours
+    torch.testing.assert_close(tint_free_l1(y + tint, y, free), torch.tensor(0.2 * (1 - free)), atol=1e-6, rtol=0)
+    assert tint_free_l1(y.flip(1), y, free) > 0.1  # exchanged colours
 
 
 @pytest.mark.parametrize("adversarial", ADVERSARIAL)
