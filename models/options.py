@@ -178,6 +178,9 @@ class ContrastOptions(GANOptions):
 class CycleGANOptions(ContrastOptions):
     """CycleGAN (Zhu, Park, Isola, Efros, ICCV 2017), with the values of the paper's reference code."""
 
+    FORMER_NAMES: ClassVar = {"centred_identity": "identity_free_tint"}  # in runs of earlier versions, all or nothing:
+    FORMER_VALUES: ClassVar = {"centred_identity": {False: 0.0, True: 1.0}}
+
     name: Literal["cyclegan"] = "cyclegan"
     cycle_weight: Weight = 10.0
     nce_weight: Weight = 0.0  # of PatchNCE both ways, as DCLGAN has it (Han et al. 2021); CycleGAN has none

@@ -160,6 +160,16 @@ def test_a_run_may_have_begun_under_former_names() -> None:
     assert (method.num_patches, method.nce_identity) == (128, False)
 
 
+@pytest.mark.parametrize("centred", [False, True])
+def test_a_run_may_have_begun_when_the_identity_loss_was_centred_or_not(centred: bool) -> None:
+    saved = to_dict(load("method.name=cyclegan"))
+    del saved["method"]["identity_free_tint"]
+    saved["method"]["centred_identity"] = centred
+    assert config_from_dict(saved, "saved", METHODS, SOURCES).method.identity_free_tint == float(centred)
+    with pytest.raises(ConfigError, match="identity_free_tint = true"):
+        load("method.name=cyclegan", "method.identity_free_tint=true")
+
+
 def test_options_that_do_not_go_together_are_one_line(capsys: pytest.CaptureFixture) -> None:
     words = ("run=x", "method.name=cut", "method.nce_identity=false", "method.identity_weight=1")
     assert call("train", ROOT / "configs/demo.yaml", *words) == 2
