@@ -130,6 +130,7 @@ VARIANTS = (
     Variant("norms", "demo_modern", (WHOLE, *WEIGHTS)),
     Variant("weights", "demo_modern", (WHOLE,)),
     Variant("free", "demo_modern", ("method.identity_free_tint=1",)),
+    Variant("late", "demo_modern", ("method.identity_free_tint=1", "method.identity_free_from=decay")),
     Variant("modern", "demo_modern"),
     Variant("cut", "demo_cut"),
     Variant("fastcut", "demo_fastcut"),

@@ -21,6 +21,7 @@ class Places:
     total: int
     seed: int = 0
     step: int = 0
+    decaying: bool = False  # whether learning rates fall in this step
 
     def __iter__(self):
         return iter(range(self.first, self.first + self.count))
@@ -62,9 +63,10 @@ class Share:
         """Pictures of a step of all processes: the global batch."""
         return self.own * self.count
 
-    def places(self, number: int, seed: int = 0, step: int = 0) -> Places:
+    def places(self, number: int, seed: int = 0, step: int = 0, decaying: bool = False) -> Places:
         """Of the pictures of one of the passes."""
-        return Places(self.rank * self.own + number * self.batch_size, self.batch_size, self.whole, seed, step)
+        first = self.rank * self.own + number * self.batch_size
+        return Places(first, self.batch_size, self.whole, seed, step, decaying)
 
 
 @dataclass(frozen=True)

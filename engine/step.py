@@ -63,7 +63,8 @@ class Stepper:
             batches: this process's, one for each pass.
         """
         self.rates = set_learning_rates(self.method, self.scale * plan.factor(step))
-        places = [self.share.places(number, self.seed, step) for number in range(len(batches))]
+        decaying = step >= plan.decay_step
+        places = [self.share.places(number, self.seed, step, decaying) for number in range(len(batches))]
         placed = [replace(batch, places=own) for batch, own in zip(batches, places, strict=True)]
         names = tuple(name for batch in batches for name in batch.names)
         bad = torch.zeros((), device=self.device)

@@ -106,7 +106,8 @@ class CycleGAN(Method):
         loss = adversarial_g + adversarial_f + o.cycle_weight * (cycle_x + cycle_y)  # Eq. 3
         report = {"G": adversarial_g, "F": adversarial_f, "cycle_x": cycle_x, "cycle_y": cycle_y}
         if o.identity_weight:
-            distance = partial(tint_free_l1, free=o.identity_free_tint) if o.identity_free_tint else l1
+            free = o.identity_free_tint if places.decaying or o.identity_free_from == "start" else 0.0
+            distance = partial(tint_free_l1, free=free) if free else l1
             identity_g, identity_f = distance(to_y.same, y), distance(to_x.same, x)  # Sec. 5.2 (there l1)
             loss = loss + o.identity_weight * (identity_g + identity_f)
             report |= {"identity_g": identity_g, "identity_f": identity_f}

@@ -186,6 +186,7 @@ class CycleGANOptions(ContrastOptions):
     nce_weight: Weight = 0.0  # of PatchNCE both ways, as DCLGAN has it (Han et al. 2021); CycleGAN has none
     identity_weight: Weight = 5.0  # half of cycle_weight in the reference code; 0 leaves the term out
     identity_free_tint: Annotated[float, Ge(0), Le(1)] = 0.0  # share of a shift of mean colours that it lets pass
+    identity_free_from: Literal["start", "decay"] = "start"  # decay: none of it passes before the rates decay
     pool_size: Annotated[int, Ge(0)] = 50  # generated pictures remembered per domain
     first: Literal["generators", "discriminators"] = "generators"  # who moves first in a step
 

@@ -1,6 +1,7 @@
 """A step of CycleGAN: who moves, in which order, on which loss."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -150,6 +151,16 @@ def test_identity_loss_lets_a_share_of_a_tint_pass(free: float) -> None:
     tint = torch.tensor([0.3, -0.2, 0.1]).view(1, 3, 1, 1)
     torch.testing.assert_close(tint_free_l1(y + tint, y, free), torch.tensor(0.2 * (1 - free)), atol=1e-6, rtol=0)
     assert tint_free_l1(y.flip(1), y, free) > 0.1  # exchanged colours
+
+
+def test_a_tint_may_pass_from_the_decay_on_only() -> None:
+    method, both = tiny(identity_free_tint=1.0, identity_free_from="decay"), batch()
+    whole, free = (tiny(identity_free_tint=free) for free in (0.0, 1.0))
+    for other in (whole, free):
+        other.load_state_dict(method.state_dict())
+    decaying = replace(both, places=replace(both.places, decaying=True))
+    assert next(method.turns(both)).loss == next(whole.turns(both)).loss
+    assert next(method.turns(decaying)).loss == next(free.turns(both)).loss != next(whole.turns(both)).loss
 
 
 @pytest.mark.parametrize("adversarial", ADVERSARIAL)
