@@ -91,6 +91,7 @@ PUBLISHED = ("method.learning_rate=2e-4", "method.generator.upsample=transposed"
 
 WEIGHTS = ("method.cycle_weight=10", "method.identity_weight=5", "method.nce_weight=1")  # CycleGAN's two, CUT's
 WHOLE = "method.identity_free_tint=0"
+FROM_START = "method.identity_free_from=start"
 # The modern recipe before its norms: over this most else was tried.
 INSTANCE = (
     "method.generator.norm=instance",
@@ -129,8 +130,8 @@ VARIANTS = (
     Variant("average", "demo_modern", INSTANCE),
     Variant("norms", "demo_modern", (WHOLE, *WEIGHTS)),
     Variant("weights", "demo_modern", (WHOLE,)),
-    Variant("free", "demo_modern", ("method.identity_free_tint=1",)),
-    Variant("late", "demo_modern", ("method.identity_free_tint=1", "method.identity_free_from=decay")),
+    Variant("free", "demo_modern", (FROM_START,)),
+    Variant("half", "demo_modern", ("method.identity_free_tint=0.5", FROM_START)),
     Variant("modern", "demo_modern"),
     Variant("cut", "demo_cut"),
     Variant("fastcut", "demo_fastcut"),
