@@ -90,14 +90,14 @@ class Variant:
 PUBLISHED = ("method.learning_rate=2e-4", "method.generator.upsample=transposed", "method.generator.skips=false")
 
 WEIGHTS = ("method.cycle_weight=10", "method.identity_weight=5", "method.nce_weight=1")  # CycleGAN's two, CUT's
-WHOLE = "method.identity_free_tint=0"
 FROM_START = "method.identity_free_from=start"
+WHOLE = ("method.identity_free_tint=0", FROM_START)
 # The modern recipe before its norms: over this most else was tried.
 INSTANCE = (
     "method.generator.norm=instance",
     "method.discriminator.norm=instance",
     "method.r1_weight=0",
-    WHOLE,
+    *WHOLE,
     *WEIGHTS,
 )
 
@@ -128,8 +128,8 @@ VARIANTS = (
     Variant("cyclegan", "demo"),
     Variant("contrast", "demo_modern", ("train.ema=0", *INSTANCE)),
     Variant("average", "demo_modern", INSTANCE),
-    Variant("norms", "demo_modern", (WHOLE, *WEIGHTS)),
-    Variant("weights", "demo_modern", (WHOLE,)),
+    Variant("norms", "demo_modern", (*WHOLE, *WEIGHTS)),
+    Variant("weights", "demo_modern", WHOLE),
     Variant("free", "demo_modern", (FROM_START,)),
     Variant("half", "demo_modern", ("method.identity_free_tint=0.5", FROM_START)),
     Variant("modern", "demo_modern"),

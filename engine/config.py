@@ -196,7 +196,7 @@ def _source_options(values: dict, changes: dict, domain: str, sources: Mapping) 
     return sources["folder"].options
 
 
-def _renamed(values: dict, schema: type) -> dict:
+def renamed(values: dict, schema: type) -> dict:
     """What runs of earlier versions say, in the words of this one."""
     names, meanings = getattr(schema, "FORMER_NAMES", {}), getattr(schema, "FORMER_VALUES", {})
     now = {}
@@ -219,7 +219,7 @@ class _Reader:
         """Args: default: the section where nothing is said, if the one around it has its own idea of that."""
         if not isinstance(values, dict):
             raise self.error(prefix, f"is a section with the keys {', '.join(_names(schema))}")
-        values = _renamed(values, schema)
+        values = renamed(values, schema)
         for key in values:
             if key not in _names(schema):
                 raise self.error(_join(prefix, key), self.unknown(str(key), schema, prefix))

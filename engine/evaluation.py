@@ -40,7 +40,7 @@ class Evaluations:
     """Those of a run, by the process that leads.
 
     Args:
-        measure: of what the method's weights of the moment make.
+        measure: of what the method's weights, or their average, make.
     """
 
     def __init__(

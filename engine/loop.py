@@ -47,8 +47,8 @@ def fit(
 
     Args:
         advice: what is said of an ill, by its name, when it begins (engine/alarms.py).
-        measure: of what the method's weights of the moment make; called every `eval.every` steps and at the last one,
-            by the first process. It must leave the weights and torch's global generator as they are.
+        measure: of what the method's weights, or their average, make; called every `eval.every` steps and at the last
+            one, by the first process. It must leave the weights and torch's global generator as they are.
         higher_is_better: of the scores of `checkpoints.keep_best`.
 
     Returns the exit code: DONE, or STOPPED after a signal and a good save.

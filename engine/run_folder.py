@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 
 from engine.atomic import write_atomically
-from engine.config import differences, to_dict, to_yaml
+from engine.config import differences, renamed, to_dict, to_yaml
 from engine.exits import BUG, DONE, INTERRUPTED, UserError, in_one_line, is_for_user
 from engine.progress import say
 from engine.schema import Config
@@ -196,8 +196,9 @@ def status_of(state: str, step: int, exit_code: int | None, reason: str) -> dict
 
 
 def _with_defaults(saved: dict, section: object, defaults: object) -> dict:
-    """What is saved of a section; of options that have come since it was saved, the default, which is what it did."""
-    filled = dataclasses.asdict(defaults) | saved
+    """What is saved of a section, in today's words; of options that have come since it was saved, the default, which is
+    what it did."""
+    filled = dataclasses.asdict(defaults) | renamed(saved, type(section))
     for name, value in vars(section).items():
         if dataclasses.is_dataclass(value) and isinstance(filled.get(name), dict):
             default = getattr(defaults, name)  # None where a tag chooses the options

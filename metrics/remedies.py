@@ -82,7 +82,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
         switch_on("method.diffaugment", "=[translation,cutout]"),
         _r1,
         lower("method.discriminator_rate", zero="default"),
-        switch_on("train.ema", "=0.999"),
+        lower("method.nce_weight"),
     ),
 }
 

@@ -8,6 +8,7 @@ import pytest
 
 from data import SOURCES
 from engine.config import ConfigError, config_from_dict, differences, load_config, to_dict
+from engine.run_folder import RunError, RunFolder
 from models import METHODS
 from tests.conftest import call
 
@@ -153,19 +154,25 @@ def test_a_key_of_a_section_leaves_the_others_as_the_method_has_them() -> None:
 
 
 def test_a_run_may_have_begun_under_former_names() -> None:
-    saved = to_dict(load("method.name=cut"))
-    saved["method"]["positions"] = saved["method"].pop("num_patches") // 2
-    saved["method"]["identity"] = not saved["method"].pop("nce_identity")
-    method = config_from_dict(saved, "saved", METHODS, SOURCES).method
-    assert (method.num_patches, method.nce_identity) == (128, False)
+    config = load("method.name=cut", "method.num_patches=128", "method.nce_identity=false", "run=begun")
+    saved = to_dict(config)
+    saved["method"]["positions"] = saved["method"].pop("num_patches")
+    saved["method"]["identity"] = saved["method"].pop("nce_identity")
+    assert config_from_dict(saved, "saved", METHODS, SOURCES) == config
+    assert RunFolder(config).check_same_run(saved) == {}
+    saved["method"]["positions"] = 64
+    with pytest.raises(RunError, match=r"method\.num_patches was 64, is 128"):
+        RunFolder(config).check_same_run(saved)
 
 
 @pytest.mark.parametrize("centred", [False, True])
 def test_a_run_may_have_begun_when_the_identity_loss_was_centred_or_not(centred: bool) -> None:
-    saved = to_dict(load("method.name=cyclegan"))
+    config = load("method.name=cyclegan", f"method.identity_free_tint={float(centred)}", "run=begun")
+    saved = to_dict(config)
     del saved["method"]["identity_free_tint"]
     saved["method"]["centred_identity"] = centred
-    assert config_from_dict(saved, "saved", METHODS, SOURCES).method.identity_free_tint == float(centred)
+    assert config_from_dict(saved, "saved", METHODS, SOURCES) == config
+    assert RunFolder(config).check_same_run(saved) == {}
     with pytest.raises(ConfigError, match="identity_free_tint = true"):
         load("method.name=cyclegan", "method.identity_free_tint=true")
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from data import SOURCES
-from engine.config import load_config
+from engine.config import differences, load_config, to_dict
 from engine.schedule import Plan
 from engine.schema import ScheduleConfig
 from models import METHODS, build_method
@@ -165,6 +165,38 @@ def test_the_full_recipe_says_what_the_paper_says() -> None:
     assert (m.cycle_weight, m.identity_weight, m.pool_size, m.first) == (10, 5, 50, "generators")
     assert (m.learning_rate, m.beta1, m.beta2) == (2e-4, 0.5, 0.999)
     assert (config.data.size, config.data.load_size, config.data.flip, config.train.batch_size) == (256, 286, True, 1)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "weight", "identity", "mirrored", "epochs"),
+    [("cut", 1, True, False, (200, 200)), ("fastcut", 10, False, True, (150, 50))],
+)
+def test_the_recipes_of_cut_say_what_the_authors_code_says(recipe, weight, identity, mirrored, epochs) -> None:
+    config = load_config(ROOT / f"configs/{recipe}.yaml", [], METHODS, SOURCES)
+    m, data = config.method, config.data
+    assert (m.nce_weight, m.nce_identity, m.flip_equivariance, m.identity_weight) == (weight, identity, mirrored, 0)
+    assert (m.temperature, m.num_patches, m.head_channels, m.adversarial) == (0.07, 256, 256, "lsgan")
+    assert (m.learning_rate, m.beta1, m.beta2) == (2e-4, 0.5, 0.999)
+    generator, discriminator = m.generator, m.discriminator
+    assert (generator.channels, generator.blocks, generator.upsample, generator.downsample) == (64, 9, "blur", "blur")
+    assert (discriminator.channels, discriminator.layers, discriminator.downsample) == (64, 3, "blur")
+    assert generator.initialise == discriminator.initialise == "xavier"
+    assert (data.size, data.load_size, data.flip, data.jitter) == (256, 286, True, "constant")
+    assert (config.schedule.unit, config.schedule.constant, config.schedule.decay) == ("epochs", *epochs)
+    assert config.train.batch_size == 1
+
+
+def test_the_modern_recipe_is_the_one_that_was_measured() -> None:
+    """At the demo's size; docs/recipes.md has the figures. What differs is what the demo's header names."""
+    full, small = (
+        load_config(ROOT / f"configs/{name}.yaml", [], METHODS, SOURCES) for name in ("modern", "demo_modern")
+    )
+    differing = {key.removeprefix("method.") for key in differences(to_dict(full), to_dict(small)) if "method." in key}
+    assert differing == {
+        *("generator.channels", "generator.blocks", "discriminator.channels", "head_channels", "num_patches"),
+        *("learning_rate", "r1_weight"),
+    }
+    assert full.method.r1_weight * small.data.size**2 == pytest.approx(small.method.r1_weight * full.data.size**2)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
