@@ -6,8 +6,6 @@ where the difference of two pictures changes its sign, so does a gradient.
 """
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -65,11 +63,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same by two processes with batches of two, started as a user would."""
+    """The same by two processes with batches of two."""
     run = tmp_path_factory.mktemp("shared") / "run"
-    command = [sys.executable, *by_two(run, "train.py", *WORDS, "train.batch_size=2", "train.ema=0.9")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    process = start(*by_two(run, "train.py", *WORDS, "train.batch_size=2", "train.ema=0.9"))
+    assert process.wait(300) == 0, process.said()
     return run
 
 

@@ -1,6 +1,7 @@
 """Imports point one way: the table of CONTRIBUTING.md, held against the code."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -58,6 +59,7 @@ DOORS = {
 }
 
 
+@functools.cache  # a library's test reads all files
 def imports(path: Path) -> list[str]:
     names = []
     for node in ast.walk(ast.parse(path.read_text())):

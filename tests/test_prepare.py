@@ -21,6 +21,7 @@ from data.source import DataError
 from engine.exits import DONE, SOME_FAILED, USER_ERROR
 from tests.broken_files import BAD, ODD, picture
 from tests.conftest import ROOT, TINY, call
+from tests.processes import start
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -188,15 +189,12 @@ def test_a_signal_stops_with_75_and_the_same_command_goes_on(tmp_path: Path) -> 
     (tmp_path / "in").mkdir()
     for i in range(400):
         picture(80, 60, seed=i).save(tmp_path / "in" / f"{i}.png")
-    command = [sys.executable, "prepare.py", "folder", str(tmp_path / "in"), str(tmp_path / "out"), "--size", "16"]
     journal = tmp_path / "out/journal.jsonl"
-    process = subprocess.Popen(
-        [*command, "--workers", "1"], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = start("prepare.py", "folder", tmp_path / "in", tmp_path / "out", "--size", "16", "--workers", "1")
     while process.poll() is None and not (journal.exists() and journal.stat().st_size > 2000):
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to the workers, too
-    said = process.communicate()[1]
+    said = process.communicate(60)[1]
     assert process.returncode == 75
     assert "stopped by SIGINT" in said
     assert "Traceback" not in said
