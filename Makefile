@@ -1,6 +1,7 @@
 # make demo   the whole job on drawn landscapes: train CycleGAN and the Gram baseline, evaluate them side by side,
 #             translate (about 8 minutes on 2 cores)
-# make compare   all methods on the same drawn landscapes in one report (20 to 30 minutes); stopped, the same command goes on
+# make compare   all methods on the same drawn landscapes in one report (20 to 30 minutes); stopped, the same command
+#             goes on
 # make test   the tests
 # make lint   ruff: lint and format check
 
